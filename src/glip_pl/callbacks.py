@@ -1,0 +1,99 @@
+"""Callbacks: pictures of validation images for TensorBoard, and results as a file."""
+
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from glip_pl.boxes import rescale
+from glip_pl.data.batch import Batch
+from glip_pl.postprocess import Detections
+from glip_pl.task import GroundingTask
+from glip_pl.visualize import draw, side_by_side
+
+
+class LogPictures(Callback):
+    """Log a few validation images to TensorBoard, true boxes on the left, predicted on the right.
+
+    Args:
+        num_images: Images per validation set.
+        score_threshold: Predicted boxes below it are not drawn.
+    """
+
+    def __init__(self, num_images: int = 4, score_threshold: float = 0.3) -> None:
+        self.num_images = num_images
+        self.score_threshold = score_threshold
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Draw the first images of each set."""
+        logger = trainer.logger
+        if not isinstance(logger, TensorBoardLogger) or not trainer.is_global_zero or batch_idx > 0:
+            return
+        name = trainer.datamodule.val_names[dataloader_idx]  # type: ignore[attr-defined]
+        for b in range(min(self.num_images, len(batch))):
+            picture = self._picture(batch, b, outputs[b])
+            logger.experiment.add_image(
+                f"val/{name}/{b}", picture, trainer.global_step, dataformats="HWC"
+            )
+
+    def _picture(self, batch: Batch, b: int, found: Detections) -> Any:
+        target = batch.targets[b]
+        height, width = target.size
+        image = batch.images[b, :, :height, :width].permute(1, 2, 0).cpu().numpy()
+        phrases = target.prompt.phrases
+        true_index, shown = target.shows.cpu().nonzero().unbind(1)
+        truth = draw(
+            image,
+            target.boxes.cpu()[true_index],
+            [phrases[k] for k in shown.tolist()],
+            colors=shown.tolist(),
+        )
+        sure = (found.scores > self.score_threshold).cpu()
+        index = found.phrases.cpu()[sure].tolist()
+        predicted = draw(
+            image,
+            rescale(found.boxes.cpu()[sure], target.original_size, target.size),
+            [
+                f"{phrases[k]} {score:.2f}"
+                for k, score in zip(index, found.scores.cpu()[sure].tolist(), strict=True)
+            ],
+            colors=index,
+        )
+        return side_by_side(truth, predicted)
+
+
+class SaveResults(Callback):
+    """Write the results of a test run as JSON, with what is needed to repeat it."""
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write ``results.json`` into the log directory; an AP over no box at all is null."""
+        if not trainer.is_global_zero:
+            return
+        assert isinstance(pl_module, GroundingTask)
+        directory = Path(trainer.log_dir or trainer.default_root_dir)
+        results = {
+            "metrics": {k: None if v == -1 else v for k, v in pl_module.results.items()},
+            "checkpoint": str(trainer.ckpt_path) if trainer.ckpt_path else None,
+            "data": str(trainer.datamodule.root),  # type: ignore[attr-defined]
+            "precision": str(trainer.precision),
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                **{p: version(p) for p in ("glip-pl", "pytorch-lightning", "transformers")},
+            },
+        }
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "results.json").write_text(json.dumps(results, indent=2) + "\n")

@@ -1,0 +1,119 @@
+"""The command line: ``glip fit|validate|test|predict``, by configuration files and options.
+
+`fit`, `validate` and `test` are LightningCLI's; `predict` works on image files and a prompt rather
+than on a data set, and is described in `glip_pl.predict`.
+"""
+
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+
+import glip_pl
+from glip_pl.checkpoint import read_checkpoint
+from glip_pl.data import GroundingDataModule
+from glip_pl.plugins import fusion_plugins
+from glip_pl.predict import run_predict
+from glip_pl.task import GroundingTask
+
+DESCRIPTION = """Detect and ground anything that has a name.
+
+fit, validate and test take configuration files and options; options that come later win.
+`glip predict --help` describes detection in image files of your own.
+"""
+
+
+class GroundingCLI(LightningCLI):
+    """LightningCLI that states each size once and lets a checkpoint describe its own model."""
+
+    def __init__(self, args: ArgsType = None, *, run: bool = True) -> None:
+        fusion_plugins()  # Makes the plugins' class names known to the parser.
+        super().__init__(
+            GroundingTask,
+            GroundingDataModule,
+            args=args,
+            run=run,
+            # Our optimizer settings replace the generic options.
+            auto_configure_optimizers=False,
+            save_config_kwargs={"overwrite": True},
+            parser_kwargs={"prog": "glip", "description": DESCRIPTION},
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Lightning's subcommands that run on a data module."""
+        all_of_them = LightningCLI.subcommands()
+        return {name: all_of_them[name] for name in ("fit", "validate", "test")}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Link the sizes, and let the tiny late model be the default."""
+        parser.link_arguments("model.d_text", "model.text.init_args.d_text")
+        # A plugin takes those of them that its constructor has.
+        for size in ("d_model", "d_text", "num_layers", "dropout", "anchor_scale"):
+            parser.link_arguments(f"model.{size}", f"model.fusion.init_args.{size}")
+        # Where a checkpoint is given, what it says of its model takes the place of these.
+        parser.set_defaults(
+            {
+                "model.backbone": {"class_path": "glip_pl.backbones.TinyBackbone"},
+                "model.text": {"class_path": "glip_pl.text.TinyBert"},
+                "model.fusion": {"class_path": "fusion_plugins.late.LateFusion"},
+                "model.d_model": 64,
+                "model.d_text": 128,
+                "model.num_layers": 2,
+                "model.dropout": 0.0,
+                "model.anchor_scale": 4.0,
+                "model.extra_levels": 0,
+            }
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse, and refuse a checkpoint that is not one or is of another model."""
+        super().parse_arguments(parser, args)
+        command = self.config.get("subcommand")
+        path = self.config[command].get("ckpt_path") if command else None
+        if path is None:
+            if command in ("validate", "test"):
+                raise ValueError(f"glip {command} needs a trained model; pass --ckpt_path=PATH")
+            return
+        if path in ("best", "last", "hpc", "registry"):
+            return
+        described = read_checkpoint(path)["hyper_parameters"]
+        if command == "fit":
+            asked, found = self.config.fit.model, described
+            for part in ("backbone", "text", "fusion"):
+                if (
+                    asked[part].class_path.rpartition(".")[2]
+                    != (found[part]["class_path"].rpartition(".")[2])
+                ):
+                    raise ValueError(
+                        f"the checkpoint {path!r} has the {part} {found[part]['class_path']}, but "
+                        f"the run asks for {asked[part].class_path}; resume with the model that "
+                        "the checkpoint was trained with"
+                    )
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line; a user's mistake ends in one message and exit status 2."""
+    arguments = list(sys.argv[1:] if args is None else args)
+    # Tokenizers run in data loader workers; their own threads would only warn about the fork.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        if arguments[:1] == ["predict"]:
+            run_predict(arguments[1:])
+        else:
+            # None lets Lightning read sys.argv itself, from which it also starts further processes.
+            GroundingCLI(args if arguments else ["--help"])
+    except ValueError as error:
+        if not _raised_by_us(error):
+            raise
+        print(f"glip: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+def _raised_by_us(error: BaseException) -> bool:
+    """Whether an error is one of our messages to the user, and not a library's."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = Path(glip_pl.__file__).parent
+    return bool(frames) and Path(frames[-1].filename).is_relative_to(ours)

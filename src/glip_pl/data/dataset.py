@@ -1,0 +1,138 @@
+"""What every data set does: load lazily, name its problems, read images, survive a broken one."""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from glip_pl.data.annotations import ImageRecord, Problems, log_problems
+from glip_pl.data.batch import Sample
+from glip_pl.data.images import read_image
+from glip_pl.tokens import Tokenizer
+
+log = logging.getLogger(__name__)
+
+SPECIAL_TOKENS = 2  # [CLS] and [SEP] frame every caption.
+
+
+class DatasetBuilder(ABC):
+    """Writes a data set that can be made rather than downloaded."""
+
+    @abstractmethod
+    def build(self, root: Path) -> None:
+        """Write the data set into `root`; do nothing when it is there already."""
+
+
+class GroundingDataset(Dataset[Sample], ABC):
+    """Base class of the data sets.
+
+    A subclass reads its annotations in `read_records` and turns record and pixels into a `Sample`
+    in `make_sample`. Nothing is read before `load`.
+
+    Attributes:
+        names: The category names in order; empty when phrases are free text.
+        problems: What `load` left out or changed, by kind, and in training the unreadable images.
+        training: Whether prompts are sampled and a broken image is replaced by the next one.
+        transform: Applied to every sample.
+        tokenizer: Set by `connect`.
+    """
+
+    def __init__(self, annotations: str, images: str = "images") -> None:
+        """Note where the data lie.
+
+        Args:
+            annotations: JSON file, relative to the data module's root.
+            images: Folder of the image files, relative to the root.
+        """
+        self.annotations, self.images = annotations, images
+        self.names: list[str] = []
+        self.problems: Problems = {}
+        self.training = False
+        self.transform: Callable[[Sample], Sample] | None = None
+        self.tokenizer: Tokenizer | None = None
+        self._records: Sequence[ImageRecord] = []
+
+    @property
+    def names_by_id(self) -> dict[int, str]:
+        """The name of each category id; empty when phrases are free text."""
+        return {}
+
+    @abstractmethod
+    def read_records(self, source: Path, folder: Path) -> Sequence[ImageRecord]:
+        """Read the annotation file, noting in `problems` what is left out."""
+
+    @abstractmethod
+    def make_sample(self, index: int, image: np.ndarray) -> Sample:
+        """Join the annotations of record `index` with its pixels, uint8 [H, W, 3]."""
+
+    def load(self, root: Path) -> None:
+        """Read and check the annotations.
+
+        Args:
+            root: Folder that relative paths start from.
+
+        Raises:
+            ValueError: The annotations cannot be used, or no image is left.
+        """
+        source, folder = root / self.annotations, root / self.images
+        self.problems = {}
+        self._records = self.read_records(source, folder)
+        if not self._records:
+            found = "; ".join(f"{len(v)} x {k} ({v[0]})" for k, v in self.problems.items())
+            raise ValueError(
+                f"{str(source)!r} has no usable image: {found or 'its list of images is empty'}; "
+                "pass --data.root=PATH (with make: DATA_ROOT=PATH) or correct `images` of the set"
+            )
+        log_problems(source, self.problems)
+
+    def connect(self, tokenizer: Tokenizer) -> None:
+        """Take the tokenizer that will read the prompts; called after `load`."""
+        self.tokenizer = tokenizer
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def image_size(self, index: int) -> tuple[int, int]:
+        """Give (height, width) of an image without reading it."""
+        return self._records[index].size
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read a sample.
+
+        Raises:
+            ValueError: The image cannot be read; in training only if none can, since there the next
+                readable one is taken instead. Skipping in an evaluation would change its result.
+        """
+        record = self._records[index]
+        for at in range(index, index + len(self)):
+            record = self._records[at % len(self)]
+            try:
+                image = _read(record)
+            except ValueError as error:
+                if not self.training:
+                    raise
+                self._note_unreadable(record, error)
+                continue
+            sample = self.make_sample(at % len(self), image)
+            return self.transform(sample) if self.transform else sample
+        raise ValueError(f"none of the {len(self)} images can be read; the last was {record.path}")
+
+    def _note_unreadable(self, record: ImageRecord, error: ValueError) -> None:
+        noted = self.problems.setdefault("unreadable image", [])
+        if str(record.path) not in noted:
+            noted.append(str(record.path))
+            log.warning("%s; training takes the next image instead", error)
+
+
+def _read(record: ImageRecord) -> np.ndarray:
+    """Read the image of a record and hold it against the size that its boxes were drawn for."""
+    image = read_image(record.path)
+    if image.shape[:2] != record.size:
+        raise ValueError(
+            f"the image {str(record.path)!r} has (height, width) {image.shape[:2]}, but its record "
+            f"says {record.size}; correct the record or replace the file"
+        )
+    return image

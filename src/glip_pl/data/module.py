@@ -1,0 +1,201 @@
+"""The data module: which sets are trained and tested on, and how they are batched and shared."""
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import ConcatDataset, DataLoader, DistributedSampler, Sampler
+
+from glip_pl.data.batch import Batch, Sample, collate
+from glip_pl.data.dataset import DatasetBuilder, GroundingDataset
+from glip_pl.data.sampler import MixtureSampler, SameShapeBatches
+from glip_pl.data.transforms import Pipeline, keep_ratio_size
+from glip_pl.tokens import Tokenizer
+
+
+class GroundingDataModule(LightningDataModule):
+    """Training sets, and named sets to validate and test on.
+
+    The trainer must leave sharding to this module (``use_distributed_sampler: false``), and the
+    task must give its tokenizer with `connect` before a loader is built.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        train: list[GroundingDataset],
+        *,
+        val: dict[str, GroundingDataset],
+        test: dict[str, GroundingDataset],
+        builder: DatasetBuilder | None = None,
+        train_weights: list[float] | None = None,
+        batch_size: int = 4,
+        eval_batch_size: int = 8,
+        num_workers: int = 0,
+        train_transform: Pipeline | None = None,
+        eval_transform: Pipeline | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Note what to use; nothing is read yet.
+
+        Args:
+            root: Folder that the data sets' paths start from.
+            train: Sets to train on, concatenated.
+            val: Sets to validate on, by the key that their metrics are logged under.
+            test: Sets to test on, by key.
+            builder: Writes the data under `root` when they can be made.
+            train_weights: How often each training set is drawn, relative to the others; by default
+                each image is seen once per epoch.
+            batch_size: Training images per process and step.
+            eval_batch_size: Images per process and step when validating and testing.
+            num_workers: Loader processes; 0 loads in the main process.
+            train_transform: By default GLIP's: short side 480 to 800, flipped half of the time.
+            eval_transform: By default GLIP's: short side 800.
+            seed: Fixes the order of training samples and what their transforms draw in workers.
+
+        Raises:
+            ValueError: The weights do not fit the sets, or the evaluation would be random.
+        """
+        super().__init__()
+        if train_weights is not None and (
+            len(train_weights) != len(train) or any(not weight > 0 for weight in train_weights)
+        ):
+            raise ValueError(
+                f"data.train_weights is {train_weights}, but data.train has {len(train)} sets; "
+                "give each one a weight above 0"
+            )
+        self.root, self.train, self.val, self.test = Path(root).expanduser(), train, val, test
+        self.builder, self.train_weights = builder, train_weights
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.num_workers, self.seed = num_workers, seed
+        self.train_transform = train_transform or Pipeline(
+            short_sides=(480, 560, 640, 720, 800), flip=0.5
+        )
+        self.eval_transform = eval_transform or Pipeline()
+        if self.eval_transform.is_random:
+            raise ValueError(
+                f"data.eval_transform is random: {self.eval_transform}; give it one short side and "
+                "leave out flip, crop and color"
+            )
+        self._tokenizer: Tokenizer | None = None
+        self._loaded: list[GroundingDataset] = []
+
+    @property
+    def val_names(self) -> list[str]:
+        """The keys of the validation sets, in the order of their loaders."""
+        return list(self.val)
+
+    @property
+    def test_names(self) -> list[str]:
+        """The keys of the test sets, in the order of their loaders."""
+        return list(self.test)
+
+    @property
+    def class_names(self) -> list[str]:
+        """All names of the training sets, once loaded; empty when phrases are free text."""
+        return list(dict.fromkeys(name for dataset in self.train for name in dataset.names))
+
+    def prepare_data(self) -> None:
+        """Let the builder write its data; Lightning calls this in one process per machine."""
+        if self.builder is not None:
+            self.builder.build(self.root)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load the annotations that a stage needs, each set once.
+
+        Raises:
+            ValueError: The root does not exist or a set cannot be used.
+        """
+        if not self.root.is_dir():
+            raise ValueError(
+                f"data root {str(self.root)!r} does not exist; pass --data.root=PATH "
+                "(with make: DATA_ROOT=PATH)"
+            )
+        if stage in ("fit", None):
+            for dataset in self.train:
+                dataset.training, dataset.transform = True, self.train_transform
+                self._load(dataset)
+        wanted = {"fit": [self.val], "validate": [self.val], "test": [self.test]}
+        for sets in wanted.get(stage, []) if stage else [self.val, self.test]:
+            for dataset in sets.values():
+                dataset.transform = self.eval_transform
+                self._load(dataset)
+
+    def connect(self, tokenizer: Tokenizer) -> None:
+        """Take the tokenizer that captions are read with."""
+        self._tokenizer = tokenizer
+        for dataset in self._loaded:
+            dataset.connect(tokenizer)
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Build the training loader: shuffled anew in every epoch, each process with its share."""
+        if not self.train:
+            raise ValueError("data.train is empty; name a data set to train on")
+        data: ConcatDataset[Sample] = ConcatDataset(self.train)
+        rank, world = self._place()
+        sampler: Sampler[int]
+        if self.train_weights is None:
+            sampler = DistributedSampler(data, world, rank, shuffle=True, seed=self.seed)
+        else:
+            lengths = [len(dataset) for dataset in self.train]
+            sampler = MixtureSampler(
+                lengths, self.train_weights, rank=rank, world=world, seed=self.seed
+            )
+        return DataLoader(
+            data,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            drop_last=len(sampler) >= self.batch_size,
+            num_workers=self.num_workers,
+            collate_fn=self._collate(),
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+            # The workers' seeds are drawn from this; processes must not draw the same crops.
+            generator=torch.Generator().manual_seed(self.seed + rank),
+        )
+
+    def val_dataloader(self) -> list[DataLoader[Sample]]:
+        """Build a loader per validation set."""
+        return [self._eval_loader(dataset) for dataset in self.val.values()]
+
+    def test_dataloader(self) -> list[DataLoader[Sample]]:
+        """Build a loader per test set."""
+        return [self._eval_loader(dataset) for dataset in self.test.values()]
+
+    def _eval_loader(self, dataset: GroundingDataset) -> DataLoader[Sample]:
+        rank, world = self._place()
+        short, most = self.eval_transform.short_sides[0], self.eval_transform.max_side
+        sizes = [
+            keep_ratio_size(dataset.image_size(index), short, most) for index in range(len(dataset))
+        ]
+        return DataLoader(
+            dataset,
+            batch_sampler=SameShapeBatches(sizes, self.eval_batch_size, rank=rank, world=world),
+            num_workers=self.num_workers,
+            collate_fn=self._collate(),
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def _load(self, dataset: GroundingDataset) -> None:
+        if any(dataset is loaded for loaded in self._loaded):
+            return
+        dataset.load(self.root)
+        if self._tokenizer is not None:
+            dataset.connect(self._tokenizer)
+        self._loaded.append(dataset)
+
+    def _collate(self) -> "partial[Batch]":
+        if self._tokenizer is None:
+            raise ValueError(
+                "the data have no tokenizer yet; call connect(tokenizer) of the data module before "
+                "asking for a loader (GroundingTask does so in its setup)"
+            )
+        return partial(collate, tokenizer=self._tokenizer)
+
+    def _place(self) -> tuple[int, int]:
+        """Give this process's rank and the number of processes."""
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size

@@ -1,0 +1,141 @@
+"""Transforms: crop, colour, resize and flip, with boxes, phrases and captions kept in step.
+
+All randomness comes from torch's generator, albumentations' own is seeded from it in every call:
+so one seed fixes a run, and neither workers nor epochs repeat each other.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from PIL import Image
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # Importing it would ask a server otherwise.
+import albumentations as A
+import cv2
+
+from glip_pl.data.batch import Sample
+from glip_pl.prompts import mirror
+
+# The loader's workers are the parallelism; threads on top only get in the way.
+cv2.setNumThreads(0)
+
+_SMALLEST_CROP = 0.6  # Of each side: a box as large as the image keeps at least 36 % of its area.
+_BOXES = {"format": "pascal_voc", "label_fields": ["rows"], "clip": True}
+_FLIP = A.Compose([A.HorizontalFlip(p=1.0)], bbox_params=A.BboxParams(**_BOXES))
+_COLOR = A.Compose([A.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.05, p=1.0)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """What happens to a sample between the file and the batch.
+
+    Attributes:
+        short_sides: The image's shorter side after resize, in pixels; one is drawn per sample.
+        max_side: Bound of the longer side, which wins over the shorter one.
+        flip: Probability of a horizontal flip; "left" and "right" change places in the caption.
+        crop: Probability of a random crop that keeps at least one box, whole if it fits.
+        color: Probability of a mild change of colours.
+    """
+
+    short_sides: Sequence[int] = (800,)
+    max_side: int = 1333
+    flip: float = 0.0
+    crop: float = 0.0
+    color: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.short_sides or min(*self.short_sides, self.max_side) < 1:
+            raise ValueError(
+                f"short_sides {list(self.short_sides)} and max_side {self.max_side} must be "
+                "positive numbers of pixels, for example short_sides: [800] and max_side: 1333"
+            )
+        for name in ("flip", "crop", "color"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a probability from 0 to 1, not {getattr(self, name)}")
+
+    @property
+    def is_random(self) -> bool:
+        """Whether two calls may differ."""
+        return len(self.short_sides) > 1 or max(self.flip, self.crop, self.color) > 0
+
+    def __call__(self, sample: Sample) -> Sample:
+        """Transform a sample; a crop may drop boxes, never phrases."""
+        if _chance(self.crop):
+            sample = _crop(sample)
+        if _chance(self.color):
+            _reseed(_COLOR)
+            sample = replace(sample, image=_COLOR(image=sample.image)["image"])
+        short = self.short_sides[int(torch.randint(len(self.short_sides), ()))]
+        height, width = sample.image.shape[:2]
+        sample = _resize(sample, keep_ratio_size((height, width), short, self.max_side))
+        if _chance(self.flip):
+            sample = replace(_apply(_FLIP, sample), prompt=mirror(sample.prompt))
+        return sample
+
+
+def keep_ratio_size(size: tuple[int, int], short_side: int, max_side: int) -> tuple[int, int]:
+    """Give the size after a resize that keeps the ratio, rounded as official GLIP rounds.
+
+    Args:
+        size: (height, width) before.
+        short_side: The shorter side wanted.
+        max_side: Bound of the longer side. Official GLIP exceeds it by a few pixels for images
+            twenty times longer than wide, this does not.
+
+    Returns:
+        (height, width) after.
+    """
+    short, long = min(size), max(size)
+    if long / short * short_side > max_side:
+        short_side = max(round(max_side * short / long), 1)
+    if short == short_side:
+        return min(size[0], max_side), min(size[1], max_side)
+    long_side = min(int(short_side * long / short), max_side)
+    return (long_side, short_side) if size[0] > size[1] else (short_side, long_side)
+
+
+def _chance(probability: float) -> bool:
+    return probability > 0 and bool(torch.rand(()) < probability)
+
+
+def _reseed(compose: A.Compose) -> None:
+    compose.set_random_seed(int(torch.randint(2**31, ())))
+
+
+def _apply(compose: A.Compose, sample: Sample) -> Sample:
+    """Move pixels and boxes; a dropped box takes its row of `shows` and its crowd flag along."""
+    _reseed(compose)
+    rows = np.arange(len(sample.boxes))
+    moved = compose(image=sample.image, bboxes=sample.boxes.numpy(), rows=rows)
+    kept = torch.as_tensor(np.asarray(moved["rows"]), dtype=torch.long)
+    return replace(
+        sample,
+        image=moved["image"],
+        boxes=torch.as_tensor(np.asarray(moved["bboxes"]), dtype=torch.float32).reshape(-1, 4),
+        shows=sample.shows[kept],
+        crowd=sample.crowd[kept],
+    )
+
+
+def _crop(sample: Sample) -> Sample:
+    """Cut out 60 to 100 % of each side; boxes cut below a quarter or to under two pixels go."""
+    height, width = (
+        max(int(side * (1 - (1 - _SMALLEST_CROP) * float(torch.rand(())))), 1)
+        for side in sample.image.shape[:2]
+    )
+    keep = A.BboxParams(**_BOXES, min_visibility=0.25, min_width=2, min_height=2)
+    crop = A.AtLeastOneBBoxRandomCrop(height=height, width=width, p=1.0)
+    return _apply(A.Compose([crop], bbox_params=keep), sample)
+
+
+def _resize(sample: Sample, size: tuple[int, int]) -> Sample:
+    """Resize to (height, width), antialiased as Pillow does it: released weights expect that."""
+    before = sample.image.shape[:2]
+    if before == size:
+        return sample
+    image = Image.fromarray(sample.image).resize(size[::-1], Image.Resampling.BILINEAR)
+    scale = torch.tensor([size[1] / before[1], size[0] / before[0]]).repeat(2)
+    return replace(sample, image=np.array(image), boxes=sample.boxes * scale)

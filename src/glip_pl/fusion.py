@@ -1,0 +1,87 @@
+"""The contract between the model and a fusion plugin: what goes in, what comes out.
+
+A fusion plugin turns an image pyramid and token features into regions O and tokens P that the
+shared grounding head compares, S = O·Pᵀ. It decides *where* image and text meet: only in the head
+(late), in every layer (deep) or in a decoder (query). Everything before and after is the same for
+all.
+`glip_pl.testing.check_fusion_plugin` holds each promise made here. See GLIP, Sec. 3
+(https://arxiv.org/abs/2112.03857).
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class PyramidFeatures:
+    """An image as maps of falling resolution.
+
+    Attributes:
+        levels: One map per level, finest first, each [B, d_model, H_l, W_l].
+        strides: Pixels of the padded input per cell, one per level.
+        mask: [B, H, W] over the padded input, True where a pixel is real.
+    """
+
+    levels: tuple[Tensor, ...]
+    strides: tuple[int, ...]
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class TextFeatures:
+    """A caption as token features.
+
+    Attributes:
+        hidden: Last layer of the text encoder, [B, M, d_text].
+        mask: [B, M], True where a token is real ([CLS], [SEP] and separators included).
+    """
+
+    hidden: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class FusionOutput:
+    """What the grounding head compares.
+
+    Attributes:
+        regions: O, [B, N, d_model].
+        tokens: P, [B, M, d_token].
+        priors: The box each region starts from, [B, N, 4], xyxy pixels of the padded input.
+        level_sizes: How many regions each pyramid level holds; they sum to N.
+        intermediate: Regions of earlier layers, each [B, N, d_model], supervised like the last.
+    """
+
+    regions: Tensor
+    tokens: Tensor
+    priors: Tensor
+    level_sizes: tuple[int, ...]
+    intermediate: tuple[Tensor, ...] = ()
+
+
+class FusionPlugin(nn.Module, ABC):
+    """Base class of every fusion plugin.
+
+    A subclass takes `d_model` and `d_text` as keyword arguments (the command line fills them from
+    the model), sets `d_token` before its constructor returns, and registers under the entry point
+    group ``glip_pl.fusion``.
+
+    Attributes:
+        assignment: Which matcher pairs regions with boxes in training. ``"atss"`` also means that
+            regions are cells with anchors; ``"hungarian"``, that they are a set.
+        d_token: Width of the tokens that `forward` returns.
+    """
+
+    assignment: ClassVar[Literal["atss", "hungarian"]] = "atss"
+    d_token: int
+
+    def prepare_image(self, image: PyramidFeatures) -> PyramidFeatures:
+        """Do the work that needs no text, once per image; the result may serve many prompts."""
+        return image
+
+    @abstractmethod
+    def forward(self, image: PyramidFeatures, text: TextFeatures) -> FusionOutput:
+        """Fuse a prepared image with a text."""

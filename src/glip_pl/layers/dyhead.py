@@ -1,0 +1,133 @@
+"""The DyHead block: every pyramid level looks at itself and its neighbours, where it needs to.
+
+Three kinds of attention in a row: over space (deformable convolutions), over levels (one number a
+map) and over channels (a dynamic ReLU). See Dynamic Head (https://arxiv.org/abs/2106.08322); the
+form here is the one of official GLIP.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from glip_pl.layers.deformable import TAPS, deformable_conv2d
+
+
+class DyHeadBlock(nn.Module):
+    """One round of exchange between neighbouring levels; all levels share its weights.
+
+    The offsets of a level also steer the convolutions of its neighbours. For the coarser neighbour
+    their memory is read as if it had the coarser size: an oversight of the original that all
+    official weights were trained with.
+    """
+
+    def __init__(self, d_model: int, *, groups: int = 16) -> None:
+        """Build the block.
+
+        Args:
+            d_model: Channels of every level.
+            groups: Groups of the group normalisation.
+
+        Raises:
+            ValueError: `groups` does not divide `d_model`.
+        """
+        super().__init__()
+        if d_model % groups:
+            raise ValueError(
+                f"d_model={d_model} cannot be split into groups={groups} equal groups; "
+                f"choose a multiple of {groups}"
+            )
+        self.offset = nn.Conv2d(d_model, 3 * TAPS, 3, padding=1)
+        self.coarser = _DeformableConv(d_model, groups)
+        self.same = _DeformableConv(d_model, groups)
+        self.finer = _DeformableConv(d_model, groups, stride=2)
+        self.level_attention = nn.Conv2d(d_model, 1, 1)
+        self.activation = DynamicReLU(d_model)
+        nn.init.normal_(self.level_attention.weight, std=0.01)
+        self.level_attention.bias = nn.Parameter(torch.zeros(1))
+
+    def forward(self, levels: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Update every level.
+
+        Args:
+            levels: Maps, finest first, each [B, d_model, H_l, W_l]; a level has half the cells of
+                the one before along each side, rounded up.
+
+        Returns:
+            Maps of the same shapes.
+        """
+        return tuple(self._update(levels, index) for index in range(len(levels)))
+
+    def _update(self, levels: tuple[Tensor, ...], index: int) -> Tensor:
+        x = levels[index]
+        moves = self.offset(x)
+        offset, mask = moves[:, : 2 * TAPS], moves[:, 2 * TAPS :].sigmoid()
+        candidates = [self.same(x, offset, mask)]
+        if index > 0:
+            candidates.append(self.finer(levels[index - 1], offset, mask))
+        if index + 1 < len(levels):
+            above = levels[index + 1]
+            size = (above.shape[-2], above.shape[-1])
+            coarse = self.coarser(above, _reread(offset, size), _reread(mask, size))
+            candidates.append(
+                F.interpolate(coarse, x.shape[-2:], mode="bilinear", align_corners=True)
+            )
+        mean = candidates[0] * (self._attention(candidates[0]) / len(candidates))
+        for candidate in candidates[1:]:
+            mean = mean.addcmul(candidate, self._attention(candidate) / len(candidates))
+        updated: Tensor = self.activation(mean)
+        return updated
+
+    def _attention(self, candidate: Tensor) -> Tensor:
+        """How much a candidate counts, in [0.5, 1], one number per image."""
+        score = self.level_attention(candidate.mean((2, 3), keepdim=True))
+        return F.hardsigmoid(F.relu(score))
+
+
+class _DeformableConv(nn.Module):
+    """A deformable convolution followed by group normalisation."""
+
+    def __init__(self, d_model: int, groups: int, *, stride: int = 1) -> None:
+        super().__init__()
+        self.stride = stride
+        self.weight = nn.Parameter(torch.empty(d_model, d_model, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(d_model))
+        self.norm = nn.GroupNorm(groups, d_model)
+        bound = 1 / math.sqrt(d_model * TAPS)
+        nn.init.uniform_(self.weight, -bound, bound)
+
+    def forward(self, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
+        moved = deformable_conv2d(x, offset, mask, self.weight, self.bias, stride=self.stride)
+        normalised: Tensor = self.norm(moved)
+        return normalised
+
+
+class DynamicReLU(nn.Module):
+    """max(α₁x + β₁, α₂x + β₂) with slopes and shifts that depend on the image, per channel.
+
+    See Dynamic ReLU (https://arxiv.org/abs/2003.10027).
+    """
+
+    def __init__(self, d_model: int, *, reduction: int = 4) -> None:
+        super().__init__()
+        self.fc = nn.Sequential(
+            nn.Linear(d_model, d_model // reduction),
+            nn.ReLU(),
+            nn.Linear(d_model // reduction, 4 * d_model),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Activate a map [B, d_model, H, W]."""
+        theta = F.hardsigmoid(self.fc(x.mean((2, 3)))) - 0.5
+        slope, shift, base_slope, base_shift = theta[..., None, None].chunk(4, 1)
+        # max(a, b) = b + relu(a - b), whose gradient takes a third of the time on a CPU.
+        rise = F.relu(torch.addcmul(shift - base_shift, x, 2 * (slope - base_slope) + 1))
+        return torch.addcmul(base_shift, x, 2 * base_slope) + rise
+
+
+def _reread(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Read the memory of each [C, H, W] as [C, *size], as the official kernel does."""
+    batch, channels = maps.shape[:2]
+    length = channels * size[0] * size[1]
+    return maps.flatten(1)[:, :length].view(batch, channels, *size)

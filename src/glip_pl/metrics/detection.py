@@ -1,0 +1,150 @@
+"""Detection AP as COCO defines it, with category names, right for any split among processes.
+
+torchmetrics' own mean average precision keeps a list entry per image and gathers entry by entry, so
+it waits forever when processes see different numbers of images. Here boxes are rows of tables that
+are gathered at once; torchmetrics computes on the whole.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.detection import MeanAveragePrecision
+
+from glip_pl.boxes import rescale
+from glip_pl.data.batch import Target
+from glip_pl.postprocess import Detections
+
+SUMMARY = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large")
+ABSENT = -1.0
+
+
+def original_boxes(target: Target) -> Tensor:
+    """Give the true boxes of an image, [G, 4], in xyxy pixels of its file."""
+    return rescale(target.boxes, target.size, target.original_size)
+
+
+class DetectionAP(Metric):
+    """COCO's average precision over categories.
+
+    Sizes are box areas in pixels of the image file; COCO's own tables use mask areas. At most 100
+    detections of an image and category count. A crowd box is neither to be found nor a false alarm.
+
+    Args:
+        names: The name of each category id; results are reported for these, and only these occur.
+    """
+
+    found_boxes: list[Tensor]
+    found_scores: list[Tensor]
+    found_ids: list[Tensor]
+    true_boxes: list[Tensor]
+    true_ids: list[Tensor]
+
+    def __init__(self, names: Mapping[int, str]) -> None:
+        super().__init__()
+        self.names = dict(names)
+        for state in ("found_boxes", "found_scores", "found_ids", "true_boxes", "true_ids"):
+            self.add_state(state, default=[], dist_reduce_fx="cat")
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all images; tables without rows remain, so that idle processes can be gathered."""
+        super().reset()
+        self.found_boxes.append(torch.zeros(0, 4, device=self.device))
+        self.found_scores.append(torch.zeros(0, device=self.device))
+        self.found_ids.append(torch.zeros(0, 2, dtype=torch.long, device=self.device))
+        self.true_boxes.append(torch.zeros(0, 4, device=self.device))
+        self.true_ids.append(torch.zeros(0, 3, dtype=torch.long, device=self.device))
+
+    def update(self, detections: Sequence[Detections], targets: Sequence[Target]) -> None:
+        """Add images; each image of the set must be added once, by one process.
+
+        Args:
+            detections: What was found, per image; `phrases` point into the target's prompt.
+            targets: What is there, per image.
+
+        Raises:
+            ValueError: A phrase is none of the named categories.
+        """
+        for found, target in zip(detections, targets, strict=True):
+            unnamed = set(target.phrase_ids.tolist()) - self.names.keys()
+            if unnamed:
+                raise ValueError(
+                    f"the prompt {target.prompt.caption!r} has the category id {min(unnamed)}, "
+                    "which has no name; AP needs named categories: use PhraseRecall for free text"
+                )
+            box, phrase = target.shows.nonzero().unbind(1)
+            image = target.image_id
+            self.found_boxes.append(found.boxes.float())
+            self.found_scores.append(found.scores.float())
+            self.found_ids.append(_with_image(image, target.phrase_ids[found.phrases]))
+            self.true_boxes.append(original_boxes(target)[box].float())
+            crowd = target.crowd[box].long()
+            self.true_ids.append(_with_image(image, target.phrase_ids[phrase], crowd))
+
+    def compute(self) -> dict[str, Tensor]:
+        """Average the precision over all images.
+
+        Returns:
+            `map` (over IoU 0.5 to 0.95), `map_50`, `map_75`, `map_small`, `map_medium`, `map_large`
+            and ``class/<name>`` for every category: 0 to 1, or -1 where there is no true box.
+        """
+        found_boxes, found_scores = _table(self.found_boxes), _table(self.found_scores)
+        found_ids, true_ids = _table(self.found_ids), _table(self.true_ids)
+        true_boxes = _table(self.true_boxes)
+        results = {key: torch.tensor(ABSENT) for key in SUMMARY}
+        results |= {f"class/{name}": torch.tensor(ABSENT) for name in self.names.values()}
+        if not len(true_ids):
+            return results
+
+        # The precision table gives the AP of a category at once; class_metrics would evaluate anew
+        # for each of them.
+        measure = MeanAveragePrecision(
+            backend="faster_coco_eval", extended_summary=True, sync_on_compute=False
+        )
+        measure.warn_on_many_detections = False
+        images = torch.unique(torch.cat([found_ids[:, 0], true_ids[:, 0]]))
+        found_rows = _rows_per_image(found_ids[:, 0], images)
+        true_rows = _rows_per_image(true_ids[:, 0], images)
+        size = true_boxes[:, 2:] - true_boxes[:, :2]
+        for found, true in zip(found_rows, true_rows, strict=True):
+            prediction = {
+                "boxes": found_boxes[found],
+                "scores": found_scores[found],
+                "labels": found_ids[found, 1],
+            }
+            truth = {
+                "boxes": true_boxes[true],
+                "labels": true_ids[true, 1],
+                "iscrowd": true_ids[true, 2],
+                "area": size[true].prod(1),
+            }
+            measure.update([prediction], [truth])
+        computed = measure.compute()
+        results |= {key: computed[key] for key in SUMMARY}
+        # [IoU, recall, category, area, number of detections]; all areas come first, 100 last.
+        precision = computed["precision"][:, :, :, 0, -1]
+        per_class = precision.mean(dim=(0, 1)).float()
+        for category, value in zip(
+            computed["classes"].reshape(-1).tolist(), per_class, strict=True
+        ):
+            results[f"class/{self.names[category]}"] = value
+        return results
+
+
+def _with_image(image: int, *columns: Tensor) -> Tensor:
+    """Join columns of ids [n] with the image's id in front, [n, 1 + len(columns)]."""
+    return torch.stack([torch.full_like(columns[0], image), *columns], dim=1)
+
+
+def _table(parts: list[Tensor] | Tensor) -> Tensor:
+    """Join the parts of a state, which is one tensor already after processes were gathered."""
+    return parts.cpu() if isinstance(parts, Tensor) else torch.cat(parts).cpu()
+
+
+def _rows_per_image(image_ids: Tensor, images: Tensor) -> tuple[Tensor, ...]:
+    """Give, for each of the sorted images, the rows that belong to it."""
+    position = torch.searchsorted(images, image_ids.contiguous())
+    order = position.argsort(stable=True)
+    return torch.split(order, position.bincount(minlength=len(images)).tolist())

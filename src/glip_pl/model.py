@@ -1,0 +1,67 @@
+"""GLIP, the network: backbone, text encoder, fusion plugin and grounding head.
+
+It knows neither Lightning nor data sets. The three steps of `forward` are public, because an image
+needs encoding once for many prompts, and a prompt once for many images.
+See GLIP, Fig. 2 (https://arxiv.org/abs/2112.03857).
+"""
+
+from torch import Tensor, nn
+
+from glip_pl.backbones import FPN, Backbone
+from glip_pl.fusion import FusionPlugin, PyramidFeatures, TextFeatures
+from glip_pl.head import GroundingHead, GroundingOutput
+from glip_pl.text import TextEncoder
+from glip_pl.tokens import TokenBatch
+
+
+class GLIP(nn.Module):
+    """Ground the phrases of a caption in an image.
+
+    Args:
+        backbone: Image to feature maps.
+        text: Token ids to token features.
+        fusion: Where image and text meet.
+        d_model: Width of the pyramid and of the regions.
+        extra_levels: Pyramid levels beyond the backbone's coarsest.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        text: TextEncoder,
+        *,
+        fusion: FusionPlugin,
+        d_model: int = 256,
+        extra_levels: int = 2,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.fpn = FPN(backbone.channels, d_model, extra_levels=extra_levels)
+        self.strides = self.fpn.output_strides(backbone.strides)
+        self.text = text
+        self.fusion = fusion
+        self.head = GroundingHead(d_model, fusion.d_token, num_levels=len(self.strides))
+
+    def encode_image(self, images: Tensor, mask: Tensor) -> PyramidFeatures:
+        """Do all the work on images that needs no text.
+
+        Args:
+            images: uint8 [B, 3, H, W], RGB, padded at the bottom and on the right.
+            mask: Boolean [B, H, W], True where a pixel is real.
+        """
+        maps = self.backbone(self.backbone.normalise(images, mask))
+        return self.fusion.prepare_image(PyramidFeatures(self.fpn(maps), self.strides, mask))
+
+    def encode_text(self, tokens: TokenBatch) -> TextFeatures:
+        """Do all the work on captions that needs no image."""
+        features: TextFeatures = self.text(tokens)
+        return features
+
+    def ground(self, image: PyramidFeatures, text: TextFeatures) -> GroundingOutput:
+        """Fuse encoded images with encoded captions, pair by pair, and compare."""
+        output: GroundingOutput = self.head(self.fusion(image, text))
+        return output
+
+    def forward(self, images: Tensor, mask: Tensor, tokens: TokenBatch) -> GroundingOutput:
+        """Encode and ground; the arguments are those of `encode_image` and `encode_text`."""
+        return self.ground(self.encode_image(images, mask), self.encode_text(tokens))

@@ -1,0 +1,28 @@
+"""Finding fusion plugins: whatever is registered under the entry point group ``glip_pl.fusion``.
+
+Plugins of this project have no privilege: they are found the same way as those of any package.
+"""
+
+from importlib.metadata import entry_points
+
+from glip_pl.fusion import FusionPlugin
+
+GROUP = "glip_pl.fusion"
+
+
+def fusion_plugins() -> dict[str, type[FusionPlugin]]:
+    """Load every installed fusion plugin, by name.
+
+    Raises:
+        TypeError: An entry point names something that is not a fusion plugin.
+    """
+    plugins = {}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        plugin = entry.load()
+        if not (isinstance(plugin, type) and issubclass(plugin, FusionPlugin)):
+            raise TypeError(
+                f"the entry point {entry.name} = {entry.value} of group {GROUP} is not a subclass "
+                "of glip_pl.fusion.FusionPlugin; derive the plugin from it"
+            )
+        plugins[entry.name] = plugin
+    return plugins

@@ -1,0 +1,90 @@
+"""From token scores to labelled boxes of the original image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from glip_pl.boxes import clip, rescale
+from glip_pl.data.batch import Target
+from glip_pl.head import GroundingOutput
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Labelled boxes of one image, best first.
+
+    Attributes:
+        boxes: [D, 4], xyxy pixels of the original image, inside it.
+        scores: [D] in [0, 1].
+        phrases: [D], index into the phrases of the prompt.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    phrases: Tensor
+
+
+def phrase_scores(logits: Tensor, positive_map: Tensor) -> Tensor:
+    """Average token probabilities into phrase scores.
+
+    The mean, not the maximum: a name of many sub-words must not win by one of them.
+
+    Args:
+        logits: [N, M], alignment before the sigmoid.
+        positive_map: Boolean [K, M].
+
+    Returns:
+        [N, K] in [0, 1].
+    """
+    weight = positive_map.to(logits.dtype)
+    return logits.sigmoid() @ (weight / weight.sum(-1, keepdim=True)).T
+
+
+@dataclass(frozen=True)
+class PostProcess:
+    """Keep the best boxes of each image.
+
+    Attributes:
+        score_threshold: Phrase scores at or below it are dropped before centerness counts.
+        nms_iou: Of two boxes of one phrase that overlap more, the lower is dropped.
+        max_detections: Boxes kept per image, over all phrases.
+        candidates_per_level: Pairs of region and phrase that enter NMS, per pyramid level.
+    """
+
+    score_threshold: float = 0.05
+    nms_iou: float = 0.6
+    max_detections: int = 100
+    candidates_per_level: int = 1000
+
+    def __call__(self, output: GroundingOutput, targets: Sequence[Target]) -> list[Detections]:
+        """Post-process a batch; each image is treated alone.
+
+        Args:
+            output: What the head says of the batch.
+            targets: For the positive maps and sizes; boxes are not looked at.
+        """
+        return [self._image(output, b, target) for b, target in enumerate(targets)]
+
+    def _image(self, output: GroundingOutput, b: int, target: Target) -> Detections:
+        scores = phrase_scores(output.logits[b].float(), target.positive_map)  # [N, K]
+        # √(phrase score · centerness), the geometric mean, ranks boxes: FCOS, and GLIP after it.
+        ranked = (scores * output.centerness[b].float().sigmoid()[:, None]).sqrt()
+        ranked = ranked.masked_fill(scores <= self.score_threshold, -1.0)
+        num_phrases, start = scores.shape[1], 0
+        kept = []
+        for size in output.level_sizes:
+            level = ranked[start : start + size].flatten()
+            best = level.topk(min(self.candidates_per_level, len(level)))
+            kept.append(best.indices[best.values >= 0] + start * num_phrases)
+            start += size
+        pairs = torch.cat(kept)
+        region, phrase = pairs // num_phrases, pairs % num_phrases
+        score = ranked.flatten()[pairs]
+        boxes = clip(output.boxes[b, region].float(), target.size)
+        keep = batched_nms(boxes, score, phrase, self.nms_iou)[: self.max_detections]
+        return Detections(
+            rescale(boxes[keep], target.size, target.original_size), score[keep], phrase[keep]
+        )

@@ -1,0 +1,212 @@
+"""``glip predict``: detect in image files what a prompt names, as pictures and JSON."""
+
+import glob
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jsonargparse import auto_cli
+from PIL import Image
+from torch import Tensor
+from torchvision.ops import box_iou
+
+from glip_pl.checkpoint import read_checkpoint
+from glip_pl.data import Pipeline
+from glip_pl.data.batch import Sample, collate
+from glip_pl.data.images import read_image
+from glip_pl.postprocess import Detections, PostProcess
+from glip_pl.prompts import Prompt, PromptTemplate, Span, split_names
+from glip_pl.task import GroundingTask
+from glip_pl.visualize import draw
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+UNKNOWN = "unknown"
+
+
+def run_predict(args: list[str]) -> None:
+    """Parse the options of `predict` and run it."""
+    auto_cli(predict, args=args, prog="glip predict", as_positional=False)
+
+
+def predict(
+    ckpt_path: str,
+    image: str,
+    prompt: str,
+    *,
+    caption: bool = False,
+    threshold: float = 0.3,
+    nms_iou: float = 0.6,
+    unknown: bool = False,
+    short_side: int | None = None,
+    max_side: int | None = None,
+    output: str = "runs/predict",
+    device: str = "auto",
+) -> list[dict[str, Any]]:
+    """Detect what a prompt names, and write pictures with boxes and a JSON.
+
+    Args:
+        ckpt_path: Checkpoint that `glip fit` wrote.
+        image: An image file, a folder or a glob such as "photos/*.jpg".
+        prompt: Names with dots or commas between, "cat. dog.", or with --caption a sentence in
+            which the phrases to look for stand in brackets, "[a cat] on [the sofa]".
+        caption: Read the prompt as a sentence.
+        threshold: Scores below it are not shown.
+        nms_iou: Of two boxes of one phrase that overlap more, the lower is dropped.
+        unknown: Also show, as "unknown", what the model was trained to see and the prompt does not
+            name.
+        short_side: Resize the shorter side to so many pixels; that of the training's evaluation by
+            default.
+        max_side: Longest side after the resize.
+        output: Folder for the pictures and predictions.json.
+        device: "auto", "cpu" or "cuda".
+
+    Returns:
+        What predictions.json holds: one record per image.
+    """
+    checkpoint = read_checkpoint(ckpt_path)
+    task = GroundingTask.load_from_checkpoint(ckpt_path, map_location="cpu", weights_only=True)
+    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    task = task.eval().to(chosen)
+    evaluation = checkpoint.get("evaluation", {})
+    detector = Detector(
+        task,
+        Pipeline(
+            short_sides=[short_side or evaluation.get("short_side", 800)],
+            max_side=max_side or evaluation.get("max_side", 1333),
+        ),
+        PostProcess(score_threshold=threshold**2, nms_iou=nms_iou),
+    )
+    asked = parse_caption(prompt) if caption else PromptTemplate().join(split_names(prompt))
+    known = [n for n in task.class_names if n.lower() not in {p.lower() for p in asked.phrases}]
+    if unknown and not task.class_names:
+        raise ValueError(
+            "--unknown needs the names of the training data, and this checkpoint was trained on "
+            "captions; drop --unknown"
+        )
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    records = []
+    for path in image_files(image):
+        pixels = read_image(path)
+        found = detector(pixels, asked)
+        keep = found.scores >= threshold
+        boxes, scores = found.boxes[keep], found.scores[keep]
+        labels = [asked.phrases[k] for k in found.phrases[keep].tolist()]
+        colors = found.phrases[keep].tolist()
+        if unknown and known:
+            others = unnamed(detector(pixels, PromptTemplate().join(known)), boxes, threshold)
+            boxes = torch.cat([boxes, others.boxes])
+            scores = torch.cat([scores, others.scores])
+            labels += [UNKNOWN] * len(others.scores)
+            colors += [-1] * len(others.scores)
+        texts = [f"{name} {score:.2f}" for name, score in zip(labels, scores.tolist(), strict=True)]
+        picture = draw(pixels, boxes, texts, colors=colors)
+        Image.fromarray(picture).save(folder / f"{path.stem}.png")
+        records.append(_record(path, labels, scores, boxes))
+    (folder / "predictions.json").write_text(json.dumps(records, indent=2) + "\n")
+    return records
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A trained task with what stands around it at prediction."""
+
+    task: GroundingTask
+    pipeline: Pipeline
+    postprocess: PostProcess
+
+    @torch.inference_mode()
+    def __call__(self, pixels: np.ndarray, prompt: Prompt) -> Detections:
+        """Detect the phrases of a prompt in one image, uint8 [H, W, 3]; boxes are its pixels."""
+        count = len(prompt.phrases)
+        sample = Sample(
+            image=pixels,
+            boxes=torch.zeros(0, 4),
+            prompt=prompt,
+            shows=torch.zeros(0, count, dtype=torch.bool),
+            crowd=torch.zeros(0, dtype=torch.bool),
+            phrase_ids=torch.full((count,), -1),
+            image_id=0,
+            original_size=(pixels.shape[0], pixels.shape[1]),
+        )
+        batch = collate([self.pipeline(sample)], self.task.model.text.tokenizer)
+        batch = batch.to(self.task.device)
+        output = self.task.model(batch.images, batch.mask, batch.tokens)
+        (found,) = self.postprocess(output, batch.targets)
+        return Detections(found.boxes.cpu(), found.scores.cpu(), found.phrases.cpu())
+
+
+def unnamed(known: Detections, named: Tensor, threshold: float) -> Detections:
+    """Confident boxes of names that the prompt does not have, where no named box lies.
+
+    Args:
+        known: Detections of the training names that the prompt lacks.
+        named: [D, 4], boxes that the prompt's phrases took, xyxy pixels.
+        threshold: Least score.
+    """
+    taken = box_iou(known.boxes, named).amax(1) > 0.5 if len(named) else known.scores < 0
+    keep = (known.scores >= threshold) & ~taken
+    # One thing may answer to several names; as "unknown" it is shown once.
+    kept: list[int] = []
+    for index in keep.nonzero().flatten().tolist():
+        if not kept or box_iou(known.boxes[index : index + 1], known.boxes[kept]).max() <= 0.5:
+            kept.append(index)
+    return Detections(known.boxes[kept], known.scores[kept], known.phrases[kept])
+
+
+def parse_caption(text: str) -> Prompt:
+    """Read a sentence whose phrases stand in brackets: "[a cat] on [the sofa]".
+
+    Raises:
+        ValueError: No phrase is marked, or a bracket is not closed.
+    """
+    caption = ""
+    spans: list[tuple[Span, ...]] = []
+    for part in text.split("["):
+        phrase, closed, rest = part.partition("]")
+        if not caption and not spans and not closed:
+            caption = part
+            continue
+        if not closed or not phrase.strip():
+            raise ValueError(
+                f"a bracket of the caption {text!r} is empty or not closed; mark each phrase like "
+                '"[a cat] on [the sofa]"'
+            )
+        spans.append(((len(caption), len(caption) + len(phrase)),))
+        caption += phrase + rest
+    if not spans:
+        raise ValueError(
+            f"the caption {text!r} marks no phrase; put brackets around what to look for: "
+            '"[a cat] on [the sofa]"'
+        )
+    return Prompt(caption, tuple(spans))
+
+
+def image_files(pattern: str) -> list[Path]:
+    """List the image files of a path, a folder or a glob.
+
+    Raises:
+        ValueError: There is none.
+    """
+    path = Path(pattern)
+    if path.is_dir():
+        files = [p for p in sorted(path.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
+    else:
+        files = [path] if path.is_file() else [Path(name) for name in sorted(glob.glob(pattern))]
+    if not files:
+        raise ValueError(
+            f"no image at {pattern!r}; pass a file, a folder with {', '.join(IMAGE_SUFFIXES)} "
+            'files, or a quoted glob such as "photos/*.jpg"'
+        )
+    return files
+
+
+def _record(path: Path, labels: list[str], scores: Tensor, boxes: Tensor) -> dict[str, Any]:
+    detections = [
+        {"phrase": label, "score": round(score, 4), "box": [round(x, 2) for x in box]}
+        for label, score, box in zip(labels, scores.tolist(), boxes.tolist(), strict=True)
+    ]
+    return {"image": str(path), "detections": detections}

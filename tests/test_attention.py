@@ -1,0 +1,162 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from golden import golden, load_recipe
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from glip_pl.layers.attention import BiAttention
+
+OFFICIAL = {
+    "image_gate": "gamma_v",
+    "text_gate": "gamma_l",
+    "image_norm": "layer_norm_v",
+    "text_norm": "layer_norm_l",
+    "query": "attn.v_proj",
+    "key": "attn.l_proj",
+    "image_value": "attn.values_v_proj",
+    "text_value": "attn.values_l_proj",
+    "image_out": "attn.out_v_proj",
+    "text_out": "attn.out_l_proj",
+}
+
+
+def block(dropout=0.0):
+    """A small block, every parameter of which matters."""
+    torch.manual_seed(0)
+    module = BiAttention(6, 10, d_attention=16, num_heads=2, dropout=dropout)
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return module
+
+
+def inputs():
+    """Thirty positions and five tokens of two items; the second item has two padded tokens."""
+    generator = torch.Generator().manual_seed(1)
+    image = torch.randn(2, 30, 6, generator=generator, requires_grad=True)
+    text = torch.randn(2, 5, 10, generator=generator, requires_grad=True)
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]], dtype=torch.bool)
+    return image, text, mask
+
+
+def written_out(module, image, text, mask):
+    """The same block as the paper writes it: project all positions, then attend."""
+
+    def heads(x):
+        return x.unflatten(-1, (module.num_heads, -1)).transpose(1, 2)
+
+    def join(x):
+        return x.transpose(1, 2).flatten(2)
+
+    image, text = module.image_norm(image), module.text_norm(text)
+    query, key = heads(module.query(image)), heads(module.key(text))
+    scores = key @ query.transpose(2, 3) / query.shape[-1] ** 0.5  # [B, H, M, N]
+    to_image = scores.masked_fill(~mask[:, None, :, None], -torch.inf).softmax(2)
+    to_text = scores.softmax(3)
+    to_image = F.dropout(to_image, module.dropout, module.training)
+    to_text = F.dropout(to_text, module.dropout, module.training)
+    for_image = module.image_out(join(to_image.transpose(2, 3) @ heads(module.text_value(text))))
+    for_text = module.text_out(join(to_text @ heads(module.image_value(image))))
+    return image + module.image_gate * for_image, text + module.text_gate * for_text
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_folding_the_projections_changes_no_result(dropout):
+    module, (image, text, mask) = block(dropout), inputs()
+
+    torch.manual_seed(2)
+    folded = module(image, text, mask)
+
+    torch.manual_seed(2)
+    for got, expected in zip(folded, written_out(module, image, text, mask), strict=True):
+        torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_folding_the_projections_changes_no_gradient(dropout):
+    module, (image, text, mask) = block(dropout), inputs()
+    sources = [image, text, *module.parameters()]
+
+    def gradients(function):
+        torch.manual_seed(2)
+        new_image, new_text = function(image, text, mask)
+        total = (new_image**2).sum() + (new_text[mask] ** 2).sum()
+        return torch.autograd.grad(total, sources)
+
+    expected = gradients(lambda *features: written_out(module, *features))
+    for got, wanted in zip(gradients(module), expected, strict=True):
+        torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_no_tensor_has_the_size_of_projected_positions():
+    class Largest(TorchDispatchMode):
+        size = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            if isinstance(out, torch.Tensor):
+                self.size = max(self.size, out.numel())
+            return out
+
+    module = BiAttention(8, 8, d_attention=512, num_heads=2)
+
+    with Largest() as largest:
+        module(torch.zeros(1, 1000, 8), torch.zeros(1, 4, 8), torch.ones(1, 4, dtype=torch.bool))
+
+    assert largest.size == 1000 * 8  # Features and scores alike; projected, it would be 512,000.
+
+
+def test_a_padded_token_changes_nothing():
+    module, (image, text, mask) = block(), inputs()
+    other = text.detach().clone()
+    other[~mask] = 1000.0
+
+    image_before, text_before = module(image, text, mask)
+    image_after, text_after = module(image, other, mask)
+
+    assert torch.equal(image_before, image_after)
+    assert torch.equal(text_before[mask], text_after[mask])
+
+
+def test_closed_gates_leave_two_layer_norms():
+    module, (image, text, mask) = block(), inputs()
+    torch.nn.init.zeros_(module.image_gate)
+    torch.nn.init.zeros_(module.text_gate)
+
+    new_image, new_text = module(image, text, mask)
+
+    assert torch.equal(new_image, module.image_norm(image))
+    assert torch.equal(new_text, module.text_norm(text))
+
+
+def test_autocast_to_bf16_stays_near():
+    module, (image, text, mask) = block(), inputs()
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = module(image, text, mask)
+
+    for got, expected in zip(rough, module(image, text, mask), strict=True):
+        assert (got - expected).abs().max() < 0.02 * expected.abs().max()
+
+
+def test_the_block_is_the_official_one():
+    arrays = golden("unit_blocks")
+    module = BiAttention(32, 48, d_attention=64).eval()
+    load_recipe(module, "unit.b_attn.", OFFICIAL)
+
+    def flat(name):
+        return torch.cat(
+            [arrays[f"{name}_p{p}"].flatten(2).transpose(1, 2) for p in range(3, 8)], 1
+        )
+
+    with torch.no_grad():
+        image, text = module(
+            flat("dyconv_in"), arrays["battn_lang_in"], arrays["battn_mask"].bool()
+        )
+
+    torch.testing.assert_close(image, flat("battn_v"), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(text, arrays["battn_lang_out"], atol=1e-5, rtol=1e-5)
+
+
+def test_heads_of_unequal_size_are_refused():
+    with pytest.raises(ValueError, match=r"d_attention=20 .* num_heads=8"):
+        BiAttention(6, 10, d_attention=20)

@@ -1,0 +1,275 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from helpers import FakeTokenizer, write_coco
+from jsonargparse import ArgumentParser
+from torch.utils.data import DataLoader
+
+from glip_pl.data import CocoDetection, DatasetBuilder, GroundingDataModule, Pipeline, collate
+from glip_pl.data.sampler import MixtureSampler, SameShapeBatches
+
+REPO = Path(__file__).parents[1]
+DATASETS = REPO.parent / "shared" / "datasets"
+SMALL = Pipeline(short_sides=[32])
+YAMLS = sorted((REPO / "data").glob("*.yaml"))
+
+
+def make_module(root: Path, images: int = 6, **options) -> GroundingDataModule:
+    if not (root / "annotations").exists():
+        for file, names in (("train.json", {1: "cat", 2: "dog"}), ("val.json", {1: "cat"})):
+            boxes = {f"{k}.png": [(1, (1, 2, 10, 20))] for k in range(images)}
+            write_coco(root, boxes, names=names, file=file)
+    settings = {
+        "train": [CocoDetection("annotations/train.json")],
+        "val": {"detection": CocoDetection("annotations/val.json")},
+        "test": {"detection": CocoDetection("annotations/test.json")},
+        "train_transform": SMALL,
+        "eval_transform": SMALL,
+    }
+    return GroundingDataModule(str(root), **{**settings, **options})
+
+
+def ready(module: GroundingDataModule, stage: str | None = "fit", rank: int = 0, world: int = 1):
+    module.trainer = SimpleNamespace(global_rank=rank, world_size=world)
+    module.prepare_data()
+    module.setup(stage)
+    module.connect(FakeTokenizer())
+    return module
+
+
+def ids(loader: DataLoader) -> list[int]:
+    return [target.image_id for batch in loader for target in batch.targets]
+
+
+def test_an_epoch_trains_on_every_image_once_and_orders_them_anew(tmp_path):
+    loader = ready(make_module(tmp_path, batch_size=3)).train_dataloader()
+
+    first = ids(loader)
+    loader.sampler.set_epoch(1)
+    second = ids(loader)
+
+    assert sorted(first) == sorted(second) == [1, 2, 3, 4, 5, 6]
+    assert first != second
+
+
+def test_processes_train_on_different_images(tmp_path):
+    loaders = [
+        ready(make_module(tmp_path, batch_size=1), rank=rank, world=2).train_dataloader()
+        for rank in (0, 1)
+    ]
+
+    assert sorted(ids(loaders[0]) + ids(loaders[1])) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_set_smaller_than_a_batch_still_trains(tmp_path):
+    loader = ready(make_module(tmp_path, images=2, batch_size=4)).train_dataloader()
+
+    assert [len(batch) for batch in loader] == [2]
+
+
+def test_a_last_batch_that_is_not_full_is_dropped(tmp_path):
+    loader = ready(make_module(tmp_path, batch_size=4)).train_dataloader()
+
+    assert [len(batch) for batch in loader] == [4]
+
+
+def test_a_loader_asked_for_before_the_tokenizer_is_refused(tmp_path):
+    module = make_module(tmp_path)
+    module.setup("fit")
+
+    with pytest.raises(ValueError, match=r"connect\(tokenizer\)"):
+        module.train_dataloader()
+
+
+def test_a_stage_reads_only_the_sets_that_it_needs(tmp_path):
+    module = ready(make_module(tmp_path), "fit")  # There is no test.json, and that is fine.
+
+    assert len(module.val_dataloader()) == 1
+    with pytest.raises(ValueError, match=r"test\.json"):
+        module.setup("test")
+
+
+def test_a_stage_set_up_after_connecting_has_the_tokenizer_too(tmp_path):
+    module = ready(make_module(tmp_path), "validate")
+
+    module.setup("fit")
+
+    assert len(ids(module.train_dataloader())) == 4
+
+
+def test_loaders_come_in_the_order_of_their_names(tmp_path):
+    train, val = (CocoDetection(f"annotations/{file}.json") for file in ("train", "val"))
+    module = ready(make_module(tmp_path, val={"b": train, "a": val}), "validate")
+
+    assert module.val_names == ["b", "a"]
+    assert [loader.dataset.names for loader in module.val_dataloader()] == [["cat", "dog"], ["cat"]]
+
+
+def test_class_names_are_those_of_the_training_sets(tmp_path):
+    train = [CocoDetection(f"annotations/{file}.json") for file in ("val", "train")]
+    module = ready(make_module(tmp_path, train=train))
+
+    assert module.class_names == ["cat", "dog"]
+
+
+def test_training_samples_prompts_and_validation_names_everything(tmp_path):
+    module = ready(make_module(tmp_path))
+
+    assert module.train[0].training
+    assert not module.val["detection"].training
+
+
+def test_a_missing_root_tells_what_to_pass(tmp_path):
+    module = make_module(tmp_path)
+    module.root = tmp_path / "nowhere"
+
+    with pytest.raises(ValueError, match=r"nowhere' does not exist; pass --data\.root=PATH"):
+        module.setup("fit")
+
+
+def test_a_builder_writes_the_data_before_they_are_read(tmp_path):
+    class Builder(DatasetBuilder):
+        def build(self, root: Path) -> None:
+            write_coco(root, {"a.png": []}, names={1: "cat"})
+
+    root = tmp_path / "made"
+    sets = {"train": [CocoDetection("annotations/train.json")], "val": {}, "test": {}}
+    module = ready(GroundingDataModule(str(root), **sets, builder=Builder()))
+
+    assert len(module.train[0]) == 1
+
+
+def test_a_random_evaluation_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"data\.eval_transform is random"):
+        make_module(tmp_path, eval_transform=Pipeline(flip=0.5))
+
+
+@pytest.mark.parametrize("weights", [[1.0, 2.0], [0.0], [-1.0]])
+def test_weights_that_do_not_fit_the_sets_are_refused(tmp_path, weights):
+    with pytest.raises(ValueError, match=r"data\.train_weights"):
+        make_module(tmp_path, train_weights=weights)
+
+
+def test_weights_draw_a_small_set_more_often(tmp_path):
+    drawn = list(MixtureSampler([900, 100], [1.0, 3.0], seed=5))
+
+    assert len(drawn) == 1000
+    # 750 are expected of the second set; the standard deviation is 13.7.
+    assert sum(index >= 900 for index in drawn) == pytest.approx(750, abs=60)
+    assert min(drawn) >= 0
+    assert max(drawn) < 1000
+
+
+def test_processes_share_one_weighted_draw():
+    whole = list(MixtureSampler([6, 4], [1.0, 1.0]))
+    shares = [list(MixtureSampler([6, 4], [1.0, 1.0], rank=rank, world=2)) for rank in (0, 1)]
+
+    assert shares == [whole[0::2], whole[1::2]]
+
+
+def test_a_weighted_draw_changes_with_the_epoch():
+    sampler = MixtureSampler([50, 50], [1.0, 1.0])
+    first = list(sampler)
+    sampler.set_epoch(1)
+
+    assert list(sampler) != first
+
+
+def test_evaluation_batches_hold_images_of_one_padded_shape():
+    sizes = [(32, 64), (33, 64), (20, 50), (64, 33), (1, 1), (32, 33)]
+
+    batches = list(SameShapeBatches(sizes, 2))
+
+    #         32 x 32  32 x 64         64 x 64
+    assert batches == [[4], [0, 2], [5], [1, 3]]
+
+
+def test_processes_share_evaluation_batches_without_duplicates():
+    sizes = [(32, 32)] * 5 + [(32, 64)] * 3
+
+    shares = [list(SameShapeBatches(sizes, 2, rank=rank, world=2)) for rank in (0, 1)]
+
+    assert shares == [[[0, 1], [4], [7]], [[2, 3], [5, 6]]]
+
+
+def test_no_process_is_left_without_evaluation_work():
+    shares = [list(SameShapeBatches([(32, 32)] * 3, 8, rank=r, world=3)) for r in range(3)]
+
+    assert shares == [[[0]], [[1]], [[2]]]
+
+
+def test_fewer_images_than_processes_are_refused():
+    with pytest.raises(ValueError, match=r"2 images.*--trainer\.devices=2"):
+        SameShapeBatches([(32, 32)] * 2, 8, world=3)
+
+
+def test_an_evaluation_batch_pads_every_image_the_same(tmp_path):
+    module = ready(make_module(tmp_path), "validate")
+
+    (loader,) = module.val_dataloader()
+    (batch,) = list(loader)
+
+    assert batch.images.shape == (6, 3, 32, 64)
+    assert {target.size for target in batch.targets} == {(32, 48)}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_seed_fixes_the_training_data_and_epochs_differ(tmp_path, workers):
+    options = {"num_workers": workers, "train_transform": Pipeline(short_sides=[32], color=1.0)}
+
+    def draw() -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        loader = ready(make_module(tmp_path, batch_size=6, **options)).train_dataloader()
+        return [batch.images.sort(0).values for _ in range(2) for batch in loader]
+
+    first, second = draw(), draw()
+
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert not torch.equal(first[0], first[1])
+
+
+def test_workers_of_different_processes_draw_differently(tmp_path):
+    options = {"num_workers": 1, "train_transform": Pipeline(short_sides=[32], color=1.0)}
+    batches = []
+    for rank in (0, 1):
+        torch.manual_seed(0)  # As `seed_everything` does in every process.
+        module = ready(make_module(tmp_path, images=1, **options), rank=rank, world=2)
+        batches += list(module.train_dataloader())
+
+    assert [batch.targets[0].image_id for batch in batches] == [1, 1]
+    assert not torch.equal(batches[0].images, batches[1].images)
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=lambda path: path.stem)
+def test_every_data_file_builds_a_data_module(path):
+    parser = ArgumentParser()
+    parser.add_class_arguments(GroundingDataModule, "data")
+
+    module = parser.instantiate_classes(parser.parse_path(path)).data
+
+    assert path.read_text().startswith("# ")
+    assert isinstance(module, GroundingDataModule)
+    assert isinstance(module.train_transform, Pipeline)
+    assert module.train
+    assert module.val_names
+
+
+@pytest.mark.skipif(not DATASETS.is_dir(), reason=f"{DATASETS} is absent")
+@pytest.mark.parametrize("path", YAMLS, ids=lambda path: path.stem)
+def test_every_photo_set_loads_without_problems(path, monkeypatch):
+    parser = ArgumentParser()
+    parser.add_class_arguments(GroundingDataModule, "data")
+    module = parser.instantiate_classes(parser.parse_path(path)).data
+    if DATASETS not in (REPO / module.root).resolve().parents:
+        pytest.skip(f"{path.name} describes no photo set")
+    monkeypatch.chdir(REPO)
+
+    module.setup(None)
+    module.connect(FakeTokenizer(256))
+
+    for dataset in [*module.train, *module.val.values(), *module.test.values()]:
+        assert dataset.problems == {}
+        batch = collate([dataset[0], dataset[len(dataset) - 1]], FakeTokenizer(256))
+        assert all(target.shows.any() for target in batch.targets if len(target.boxes))

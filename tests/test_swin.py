@@ -1,0 +1,194 @@
+"""Our Swin against official GLIP, torchvision's Swin, and windows attended one pair at a time."""
+
+import pytest
+import torch
+import torchvision
+from golden import golden, recipe_tensor
+
+from glip_pl.backbones import FPN, SwinBackbone
+from glip_pl.backbones.swin import (
+    PatchMerging,
+    WindowAttention,
+    join_windows,
+    shift_mask,
+    split_windows,
+)
+
+FPN_NAMES = {
+    **{f"laterals.{k}": f"fpn_inner{k + 2}" for k in range(3)},
+    **{f"outputs.{k}": f"fpn_layer{k + 2}" for k in range(3)},
+    "extra.0": "top_blocks.p6",
+    "extra.1": "top_blocks.p7",
+}
+
+
+@pytest.fixture(scope="module")
+def official():
+    """The maps of our Swin-T and pyramid with the reference's weights, beside the reference."""
+    arrays = golden("glip_t_203x317")
+    body, fpn = SwinBackbone().eval(), FPN((192, 384, 768), 256).eval()
+    for name, parameter in body.named_parameters():
+        parameter.data = recipe_tensor(f"backbone.body.{name}", tuple(parameter.shape))
+    for name, parameter in fpn.named_parameters():
+        path, _, kind = name.rpartition(".")
+        key = f"backbone.fpn.{FPN_NAMES[path]}.{kind}"
+        parameter.data = recipe_tensor(key, tuple(parameter.shape))
+    images = torch.zeros(1, 3, 224, 320, dtype=torch.uint8)
+    images[0, :, :203, :317] = arrays["image0"].permute(2, 0, 1)
+    mask = torch.zeros(1, 224, 320, dtype=torch.bool)
+    mask[0, :203, :317] = True
+    with torch.no_grad():
+        maps = body(body.normalise(images, mask))
+        levels = fpn(maps)
+    ours = {f"c{k + 3}": m for k, m in enumerate(maps)} | {
+        f"p{k + 3}": m for k, m in enumerate(levels)
+    }
+    return arrays, ours
+
+
+@pytest.mark.parametrize("name", ["c3", "c4", "c5", "p3", "p4", "p5", "p6", "p7"])
+def test_maps_equal_those_of_official_glip(official, name):
+    arrays, ours = official
+
+    some = ours[name][:, :: ours[name].shape[1] // arrays[f"{name}_sub"].shape[1]]
+    # The tolerances that the reference suggests.
+    atol = 1e-4 if name.startswith("c") else 2e-4
+    assert torch.allclose(
+        some[:, : arrays[f"{name}_sub"].shape[1]], arrays[f"{name}_sub"], atol=atol
+    )
+    means, deviations = ours[name].mean((2, 3)), ours[name].std((2, 3), correction=0)
+    assert torch.allclose(means, arrays[f"{name}_cmean"], atol=atol)
+    assert torch.allclose(deviations, arrays[f"{name}_cstd"], atol=atol)
+
+
+def test_maps_equal_those_of_torchvision():
+    torch.manual_seed(0)
+    sizes = {"embed_dim": 8, "depths": [2, 2, 2, 2], "num_heads": [1, 2, 2, 4]}
+    other = torchvision.models.SwinTransformer(
+        patch_size=[4, 4], window_size=[4, 4], num_classes=2, **sizes
+    ).eval()
+    for name, parameter in other.named_parameters():
+        if "bias" in name:
+            torch.nn.init.normal_(parameter)
+    ours = SwinBackbone(8, (2, 2, 2, 2), num_heads=(1, 2, 2, 4), window=4).eval()
+    missing, foreign = ours.load_state_dict(renamed(other.state_dict()), strict=False)
+    images = torch.randn(2, 3, 136, 264)  # 34 x 66 cells: neither side is a multiple of 4.
+
+    with torch.no_grad():
+        maps = ours(images)
+        x = images
+        for k, feature in enumerate(other.features):
+            x = feature(x)
+            if k in (3, 5, 7):  # After the stages at 8, 16 and 32 pixels per cell.
+                normed = torch.nn.functional.layer_norm(x, x.shape[-1:]).permute(0, 3, 1, 2)
+                assert torch.allclose(maps[k // 2 - 1], normed, atol=1e-4)
+
+    assert foreign == []
+    assert all(key.startswith(("norm", "pixel")) for key in missing)
+
+
+def renamed(state):
+    """The names that our Swin gives to torchvision's weights."""
+    renames = {
+        "features.0.0.": "patch_embed.proj.",
+        "features.0.2.": "patch_embed.norm.",
+        "mlp.0.": "mlp.fc1.",
+        "mlp.3.": "mlp.fc2.",
+    }
+    for s in range(4):
+        renames |= {f"features.{2 * s + 2}.": f"layers.{s}.downsample."}
+        renames |= {f"features.{2 * s + 1}.{b}.": f"layers.{s}.blocks.{b}." for b in range(2)}
+    out = {}
+    for key, value in state.items():
+        for theirs, ours in renames.items():
+            key = key.replace(theirs, ours)
+        if not key.startswith(("head", "norm")) and not key.endswith("position_index"):
+            out[key] = value
+    return out
+
+
+def test_window_attention_equals_a_loop_over_pairs():
+    torch.manual_seed(0)
+    attend = WindowAttention(4, 2, 2).double()
+    x = torch.randn(1, 3, 4, 4, dtype=torch.float64)
+    mask = torch.zeros(3, 4, 4, dtype=torch.float64)
+    mask[2, 0, 1] = -100.0
+
+    out = attend(x, mask)
+
+    cells = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    for window in range(3):
+        q, k, v = attend.qkv(x[0, window]).view(4, 3, 2, 2).unbind(1)  # [T, heads, 2]
+        mixed = torch.zeros(4, 2, 2, dtype=torch.float64)
+        for head in range(2):
+            for i, (yi, xi) in enumerate(cells):
+                scores = torch.stack(
+                    [
+                        q[i, head] @ k[j, head] / 2**0.5
+                        + attend.relative_position_bias_table[(yi - yj + 1) * 3 + xi - xj + 1, head]
+                        + mask[window, i, j]
+                        for j, (yj, xj) in enumerate(cells)
+                    ]
+                )
+                mixed[i, head] = scores.softmax(0) @ v[:, head]
+        assert torch.allclose(out[0, window], attend.proj(mixed.flatten(1)), atol=1e-12)
+
+
+def test_joining_undoes_splitting():
+    x = torch.arange(2 * 4 * 6 * 3.0).view(2, 4, 6, 3)
+
+    windows = split_windows(x, 2)
+
+    assert windows.shape == (2, 6, 4, 3)
+    assert windows[0, 1, :, 0].tolist() == [x[0, y, c, 0] for y in (0, 1) for c in (2, 3)]
+    assert join_windows(windows, 2, 4, 6).equal(x)
+
+
+def test_only_cells_that_were_neighbours_before_the_shift_attend():
+    mask = shift_mask(2, 4, 2, 1, torch.device("cpu"))
+
+    # Of the window at the right edge, the left column comes from inside and the right one wraps
+    # round; both rows of every window differ, since there is only one row of windows.
+    no, ok = -100.0, 0.0
+    assert mask[0].tolist() == [
+        [ok, ok, no, no],
+        [ok, ok, no, no],
+        [no, no, ok, ok],
+        [no, no, ok, ok],
+    ]
+    assert mask[1].tolist() == [
+        [ok, no, no, no],
+        [no, ok, no, no],
+        [no, no, ok, no],
+        [no, no, no, ok],
+    ]
+
+
+def test_patch_merging_goes_down_the_column_first():
+    merge = PatchMerging(1).eval()
+    seen = {}
+    merge.norm.register_forward_pre_hook(lambda _, args: seen.update(x=args[0]))
+
+    merge(torch.tensor([[1.0, 2.0], [3.0, 4.0]]).view(1, 2, 2, 1))
+
+    assert seen["x"].flatten().tolist() == [1, 3, 2, 4]
+
+
+def test_published_imagenet_weights_load_without_their_classifier(tmp_path):
+    sizes = {"embed_dim": 8, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2), "window": 4}
+    published = {
+        key: value
+        for key, value in SwinBackbone(**sizes).state_dict().items()
+        if not key.startswith(("norm", "pixel"))
+    }
+    extra = {
+        "norm.weight": torch.ones(64),
+        "head.weight": torch.ones(5, 64),
+        "layers.0.blocks.0.attn.relative_position_index": torch.zeros(16, 16),
+    }
+    path = tmp_path / "swin.pth"
+    torch.save({"model": published | extra}, path)
+
+    loaded = SwinBackbone(**sizes, weights=str(path)).state_dict()
+
+    assert all(loaded[key].equal(value) for key, value in published.items())
