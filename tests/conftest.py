@@ -2,13 +2,17 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
 
 from glip_pl.data.shapes import ShapesBuilder
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 ROOT = Path(__file__).parent.parent
-torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def own_arguments(monkeypatch):
+    """Hide pytest's own arguments from the command line under test."""
+    monkeypatch.setattr("sys.argv", ["glip"])
 
 
 @pytest.fixture(scope="session")
@@ -34,4 +38,5 @@ def shapes_arguments(shapes_root, tmp_path):
         f"--trainer.logger.init_args.save_dir={tmp_path}/runs",
         "--trainer.logger.init_args.name=run",
         "--trainer.max_epochs=1",
+        "--trainer.log_every_n_steps=1",
     ]

@@ -4,10 +4,13 @@
 than on a data set, and is described in `glip_pl.predict`.
 """
 
+import logging
 import os
 import sys
 import traceback
+import warnings
 from pathlib import Path
+from typing import NoReturn
 
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
@@ -25,6 +28,19 @@ fit, validate and test take configuration files and options; options that come l
 """
 
 
+class GroundingParser(LightningArgumentParser):
+    """A parser whose errors are the error alone, without pages of usage before it."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print what is wrong, and the installed plugins where that may be the reason."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        if "FusionPlugin" in message or "model.fusion" in message:
+            names = ", ".join(plugin.__name__ for plugin in fusion_plugins().values())
+            message += f"\nThe installed fusion plugins are {names}."
+        raise SystemExit(_report(f"{message}\nglip --help and glip fit --help list the options."))
+
+
 class GroundingCLI(LightningCLI):
     """LightningCLI that states each size once and lets a checkpoint describe its own model."""
 
@@ -38,6 +54,7 @@ class GroundingCLI(LightningCLI):
             # Our optimizer settings replace the generic options.
             auto_configure_optimizers=False,
             save_config_kwargs={"overwrite": True},
+            parser_class=GroundingParser,
             parser_kwargs={"prog": "glip", "description": DESCRIPTION},
         )
 
@@ -99,6 +116,7 @@ def main(args: list[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if args is None else args)
     # Tokenizers run in data loader workers; their own threads would only warn about the fork.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    _quieten_lightning()
     try:
         if arguments[:1] == ["predict"]:
             run_predict(arguments[1:])
@@ -108,8 +126,25 @@ def main(args: list[str] | None = None) -> None:
     except ValueError as error:
         if not _raised_by_us(error):
             raise
-        print(f"glip: error: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
+        raise SystemExit(_report(str(error))) from error
+
+
+def _report(message: str) -> int:
+    """Tell the user what went wrong; give the exit status for it."""
+    sys.stderr.write(f"glip: error: {message}\n")
+    return 2
+
+
+def _quieten_lightning() -> None:
+    """Leave out advertisements, and warnings about what is done on purpose."""
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
+        lambda record: (
+            "litlogger" not in record.getMessage() and "litmodels" not in record.getMessage()
+        )
+    )
+    warnings.filterwarnings("ignore", message=r".*LeafSpec.*")
+    # Frozen parts are in evaluation mode.
+    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
 
 
 def _raised_by_us(error: BaseException) -> bool:

@@ -15,6 +15,10 @@ from torch import Tensor, nn
 from glip_pl.boxes import decode
 from glip_pl.fusion import FusionOutput
 
+# Of the box offsets. GLIP starts from 1; offsets, in tenths of an anchor, then take hundreds of
+# steps to reach the size that they need.
+INITIAL_BOX_SCALE = 8.0
+
 
 @dataclass(frozen=True)
 class GroundingOutput:
@@ -66,7 +70,7 @@ class GroundingHead(nn.Module):
         self.prior_bias = nn.Parameter(torch.tensor([prior_logit]))
         self.log_temperature = nn.Parameter(torch.full((1,), math.log(initial_temperature)))
         self.box_offset = nn.Linear(d_model, 4)
-        self.level_scale = nn.Parameter(torch.ones(num_levels))
+        self.level_scale = nn.Parameter(torch.full((num_levels,), INITIAL_BOX_SCALE))
         self.centerness = nn.Linear(d_model, 1)
         for dense in (self.box_offset, self.centerness):
             nn.init.normal_(dense.weight, std=0.01)
