@@ -246,6 +246,7 @@ def test_workers_of_different_processes_draw_differently(tmp_path):
 def test_every_data_file_builds_a_data_module(path):
     parser = ArgumentParser()
     parser.add_class_arguments(GroundingDataModule, "data")
+    parser.add_argument("--trainer", type=dict)  # A file may also say how long to train.
 
     module = parser.instantiate_classes(parser.parse_path(path)).data
 
@@ -261,6 +262,7 @@ def test_every_data_file_builds_a_data_module(path):
 def test_every_photo_set_loads_without_problems(path, monkeypatch):
     parser = ArgumentParser()
     parser.add_class_arguments(GroundingDataModule, "data")
+    parser.add_argument("--trainer", type=dict)  # A file may also say how long to train.
     module = parser.instantiate_classes(parser.parse_path(path)).data
     if DATASETS not in (REPO / module.root).resolve().parents:
         pytest.skip(f"{path.name} describes no photo set")

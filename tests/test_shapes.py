@@ -34,7 +34,7 @@ def random_stream(seed=0):
 @pytest.fixture(scope="module")
 def relation_scenes():
     rng = random_stream()
-    targets = [*SEEN, *HELD_OUT] * 4
+    targets = [*SEEN, *HELD_OUT] * 12
     return [relation_scene(rng, SIZE, target) for target in targets]
 
 
@@ -153,8 +153,8 @@ def test_all_four_sides_are_as_likely(relation_scenes):
     sides = [understand(prompt.caption)[1] for s in relation_scenes for prompt, _ in s.captions]
 
     for side in ("left", "right", "above", "below"):
-        # 100 scenes with 4 captions each: 100 expected, with a standard deviation of 10.
-        assert abs(sides.count(side) - 100) < 40
+        # 108 scenes with 4 captions each: 108 expected, with a standard deviation of 10.
+        assert abs(sides.count(side) - 108) < 40
 
 
 def test_the_phrase_is_the_whole_caption(relation_scenes):
@@ -274,7 +274,7 @@ def test_detection_boxes_hold_the_colour_that_their_category_names(small):
     for box in train["annotations"]:
         pixels = np.asarray(Image.open(small / "images" / files[box["image_id"]])).astype(int)
         x, y, width, height = box["bbox"]
-        # The centre of gravity lies inside each of the five shapes.
+        # The centre of gravity lies inside each of the three shapes.
         middle = pixels[y + round(height * 0.55), x + width // 2]
         nearest = min(COLORS, key=lambda name: math.dist(PAINT[name], middle))
         assert nearest == names[box["category_id"]].split()[0]
@@ -289,13 +289,13 @@ def test_referring_splits_ask_for_the_pairs_that_they_should(small, split):
     assert targets <= set(HELD_OUT if split == "unseen" else SEEN)
 
 
-def test_a_referring_image_has_three_records_with_different_boxes(small):
+def test_a_referring_image_has_four_records_with_different_boxes(small):
     train = annotations(small, "referring_train")
 
-    assert len(train["images"]) == len(train["annotations"]) == 3 * 12
-    for k in range(0, 36, 3):
-        assert len({record["file_name"] for record in train["images"][k : k + 3]}) == 1
-        assert len({tuple(box["bbox"]) for box in train["annotations"][k : k + 3]}) == 3
+    assert len(train["images"]) == len(train["annotations"]) == 4 * 12
+    for k in range(0, 48, 4):
+        assert len({record["file_name"] for record in train["images"][k : k + 4]}) == 1
+        assert len({tuple(box["bbox"]) for box in train["annotations"][k : k + 4]}) == 4
 
 
 def test_positive_characters_span_the_caption(small):
@@ -367,10 +367,11 @@ def test_an_image_too_small_for_a_scene_is_refused():
         ShapesBuilder(size=64)
 
 
-@pytest.mark.parametrize(("name", "captions"), [("shapes", 1), ("shapes_referring", 3)])
+@pytest.mark.parametrize(("name", "captions"), [("shapes", 1), ("shapes_referring", 4)])
 def test_the_shipped_configuration_builds_and_loads_the_data_set(name, captions, tmp_path):
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(GroundingDataModule, "data")
+    parser.add_argument("--trainer", type=dict)  # A file may also say how long to train.
     few = {"num_train": 4, "num_val": 2, "num_test": 3}
     shipped = Path(__file__).parents[1] / "data" / f"{name}.yaml"
     given = [f"--data.root={tmp_path / 'shapes'}"]

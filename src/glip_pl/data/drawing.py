@@ -1,7 +1,5 @@
 """Drawing scenes of coloured shapes, with edges that lie exactly on the boxes."""
 
-import math
-
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -11,12 +9,8 @@ PAINT = {
     "red": (214, 48, 44),
     "green": (46, 158, 72),
     "blue": (42, 92, 206),
-    "yellow": (240, 196, 24),
-    "purple": (140, 66, 178),
 }
 OVERSAMPLING = 4
-
-Outline = list[tuple[float, float]]
 
 
 def render(scene: Scene, rng: np.random.Generator, size: int) -> Image.Image:
@@ -46,32 +40,8 @@ def shape_mask(shape: str, width: int, height: int) -> Image.Image:
     return mask.reduce(OVERSAMPLING)
 
 
-def _star() -> Outline:
-    """Outline a five-pointed star, stretched to the unit square."""
-    radii = [1.0 if k % 2 == 0 else 0.45 for k in range(10)]
-    angles = [k * math.pi / 5 for k in range(10)]
-    x = [r * math.sin(a) for r, a in zip(radii, angles, strict=True)]
-    y = [-r * math.cos(a) for r, a in zip(radii, angles, strict=True)]
-    return [
-        ((u - min(x)) / (max(x) - min(x)), (v - min(y)) / (max(y) - min(y)))
-        for u, v in zip(x, y, strict=True)
-    ]
-
-
-def _cross() -> Outline:
-    """Outline an upright cross with arms a third as wide as it is."""
-    quarter = [(0.34, 0.0), (0.66, 0.0), (0.66, 0.34)]
-    points: Outline = []
-    for _ in range(4):
-        points += quarter
-        quarter = [(1 - y, x) for x, y in quarter]
-    return points
-
-
 # Corners in the unit square, x to the right and y down.
-OUTLINES: dict[str, Outline] = {
+OUTLINES: dict[str, list[tuple[float, float]]] = {
     "square": [(0, 0), (1, 0), (1, 1), (0, 1)],
     "triangle": [(0.5, 0), (1, 1), (0, 1)],
-    "star": _star(),
-    "cross": _cross(),
 }

@@ -4,8 +4,8 @@ A *thing* is one drawn shape; its *pair* is its colour and shape. A *scene* is a
 captions of them. Every coordinate is a whole pixel, so boxes are exact; `drawing` paints them.
 
 Two kinds of scene exist. In a *detection* scene things stand apart and are told by their pair. In a
-*relation* scene three candidates share one pair, and only "left of the blue square" tells which is
-meant: two stand at one landmark on different sides, two on the same side of different landmarks.
+*relation* scene four candidates share one pair, and only "left of the blue square" tells which is
+meant: two stand at each of two landmarks, on the same two sides of both.
 """
 
 import math
@@ -18,29 +18,27 @@ from glip_pl.prompts import Prompt
 
 Pair = tuple[str, str]
 
-COLORS = ("red", "green", "blue", "yellow", "purple")
-SHAPES = ("circle", "square", "triangle", "star", "cross")
+COLORS = ("red", "green", "blue")
+SHAPES = ("circle", "square", "triangle")
 # The step from a landmark to a thing beside it, in pixels right and down.
 SIDES = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}
 OPPOSITE_SIDES = (("left of", "right of"), ("above", "below"))
 WORDS = ("the", *COLORS, *SHAPES, "left", "right", "of", "above", "below")
 
 PAIRS: tuple[Pair, ...] = tuple((color, shape) for color in COLORS for shape in SHAPES)
-# A Latin diagonal: every colour and every shape is held out once, and seen in four other pairs.
+# A Latin diagonal: every colour and every shape is held out once, and seen in two other pairs.
 HELD_OUT: tuple[Pair, ...] = tuple(
-    (color, SHAPES[(k + 3) % len(SHAPES)]) for k, color in enumerate(COLORS)
+    (color, SHAPES[(k + 1) % len(SHAPES)]) for k, color in enumerate(COLORS)
 )
 SEEN: tuple[Pair, ...] = tuple(pair for pair in PAIRS if pair not in HELD_OUT)
 
 SMALL, LARGE = (14, 22), (26, 40)
-# Large candidates of a relation scene stay near 30 pixels, or five things would not fit.
+# Large candidates of a relation scene stay near 30 pixels, or six things would not fit.
 LARGE_BESIDE = (26, 32)
 BESIDE_GAP, APART_GAP = (3, 6), 8
 BESIDE_SHIFT = 3
 # A candidate further than this from the stated direction does not fit the phrase; 45° is a tie.
 CLEAR_ANGLE = 52.0
-# Height over width of a regular five-pointed star.
-STAR_RATIO = (1 + math.cos(math.pi / 5)) / (2 * math.sin(2 * math.pi / 5))
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ def detection_scene(
     def attempt() -> list[Thing] | None:
         things: list[Thing] = []
         for color, shape in drawn:
-            width, height = _extent(rng, shape, SMALL if rng.random() < 0.5 else LARGE)
+            width = height = _side(rng, SMALL if rng.random() < 0.5 else LARGE)
             spots = (
                 (int(rng.integers(size - width + 1)), int(rng.integers(size - height + 1)))
                 for _ in range(20)
@@ -184,7 +182,7 @@ def _cluster(
     rng: np.random.Generator, pair: Pair, target: Pair, sizes: tuple[int, int], sides: Sequence[str]
 ) -> list[Thing]:
     """Group a landmark and candidates on its sides, from (0, 0) on; empty if candidates meet."""
-    width, height = _extent(rng, pair[1], SMALL if rng.random() < 0.5 else LARGE_BESIDE)
+    width = height = _side(rng, SMALL if rng.random() < 0.5 else LARGE_BESIDE)
     landmark = Thing(*pair, (0, 0, width, height))
     beside = [_beside(rng, target, sizes, landmark, side) for side in sides]
     if len(beside) > 1 and gap(*beside) < BESIDE_GAP[0]:
@@ -205,7 +203,7 @@ def _beside(
     rng: np.random.Generator, pair: Pair, sizes: tuple[int, int], landmark: Thing, side: str
 ) -> Thing:
     """Put a thing next to a landmark, a few pixels away and nearly in line with it."""
-    width, height = _extent(rng, pair[1], sizes)
+    width = height = _side(rng, sizes)
     x1, y1, x2, y2 = landmark.box
     right, down = SIDES[side]
     free = int(rng.integers(BESIDE_GAP[0], BESIDE_GAP[1] + 1))
@@ -219,10 +217,9 @@ def _beside(
     return Thing(*pair, (x, y, x + width, y + height))
 
 
-def _extent(rng: np.random.Generator, shape: str, sizes: tuple[int, int]) -> tuple[int, int]:
-    """Draw width and height of a shape; a star is a little wider than high."""
-    side = int(rng.integers(sizes[0], sizes[1] + 1))
-    return side, round(side * STAR_RATIO) if shape == "star" else side
+def _side(rng: np.random.Generator, sizes: tuple[int, int]) -> int:
+    """Draw how wide and high a thing is."""
+    return int(rng.integers(sizes[0], sizes[1] + 1))
 
 
 def _retry(attempt: Callable[[], list[Thing] | None]) -> list[Thing]:

@@ -1,7 +1,7 @@
 """The data set `shapes`: made in seconds, easy to learn on a CPU, hard enough to tell models apart.
 
-Two tasks share one folder. *Detection* (COCO format): find every "red circle" of a scene, for 20
-pairs of colour and shape; ``unseen.json`` asks for the five pairs that no training image shows,
+Two tasks share one folder. *Detection* (COCO format): find every "red circle" of a scene, for six
+pairs of colour and shape; ``unseen.json`` asks for the three pairs that no training image shows,
 beside seen pairs of the same colour or shape, which count as false alarms. *Referring* (one record
 per caption, as MDETR writes them): find "the red circle left of the blue square" among four red
 circles; ``referring_unseen.json`` asks the same of the pairs held out. All of it comes from one
@@ -30,7 +30,7 @@ from glip_pl.data.scenes import (
 )
 
 # Raise it whenever the same arguments would make other files.
-VERSION = 2
+VERSION = 3
 FINGERPRINT = "shapes.json"
 MIN_SIZE = 128
 
