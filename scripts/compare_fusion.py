@@ -45,7 +45,7 @@ def run(fusion: str, seed: int, epochs: int | None) -> dict[str, float]:
     arguments = [f"--config={ROOT / path}" for path in (*configs, *data)]
     arguments += [
         f"--seed_everything={seed}",
-        f"--trainer.logger.init_args.name=compare-{fusion}",
+        f"--trainer.logger.init_args.name=compare-{fusion}-{seed}",
         "--trainer.check_val_every_n_epoch=10000",
     ]
     if epochs:
