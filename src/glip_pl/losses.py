@@ -1,7 +1,7 @@
-"""Losses of one layer of regions, given which box each region takes.
+"""The loss terms: alignment of regions and tokens, boxes, and centerness.
 
-Each function returns a sum over regions; `grounding_losses` divides by the number of matched
-regions over all processes, as GLIP does, so that the losses do not depend on how a batch is split.
+Which region takes which box is decided before (`glip_pl.matching`), and by how much a term is
+divided after (`glip_pl.criterion`).
 """
 
 from collections.abc import Sequence

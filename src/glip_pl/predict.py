@@ -37,7 +37,7 @@ def predict(
     prompt: str,
     *,
     caption: bool = False,
-    threshold: float = 0.3,
+    threshold: float = 0.5,
     nms_iou: float = 0.6,
     unknown: bool = False,
     short_side: int | None = None,
