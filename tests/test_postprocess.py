@@ -3,7 +3,7 @@ import torch
 
 from glip_pl.data.batch import Target
 from glip_pl.head import GroundingOutput
-from glip_pl.postprocess import PostProcess, phrase_scores
+from glip_pl.postprocess import Detections, PostProcess, phrase_scores
 from glip_pl.prompts import PromptTemplate
 
 SURE = 20.0  # A logit whose sigmoid is one.
@@ -91,3 +91,10 @@ def test_no_more_than_the_limit_are_kept_and_they_are_the_best():
     (found,) = PostProcess(max_detections=2)(output(boxes, logits), [target([[1]])])
 
     assert found.boxes[:, 0].tolist() == [60, 40]
+
+
+def test_only_the_best_phrase_of_a_place_is_kept_when_asked():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [50, 50, 60, 60]])
+    found = Detections(boxes, torch.tensor([0.4, 0.9, 0.5]), torch.tensor([0, 1, 0]))
+
+    assert found.best_of_each_place().phrases.tolist() == [1, 0]

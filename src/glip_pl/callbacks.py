@@ -61,14 +61,14 @@ class LogPictures(Callback):
             [phrases[k] for k in shown.tolist()],
             colors=shown.tolist(),
         )
-        sure = (found.scores > self.score_threshold).cpu()
-        index = found.phrases.cpu()[sure].tolist()
+        found = found.select(found.scores > self.score_threshold).best_of_each_place()
+        index = found.phrases.tolist()
         predicted = draw(
             image,
-            rescale(found.boxes.cpu()[sure], target.original_size, target.size),
+            rescale(found.boxes.cpu(), target.original_size, target.size),
             [
                 f"{phrases[k]} {score:.2f}"
-                for k, score in zip(index, found.scores.cpu()[sure].tolist(), strict=True)
+                for k, score in zip(index, found.scores.tolist(), strict=True)
             ],
             colors=index,
         )

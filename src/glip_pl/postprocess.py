@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
+from torchvision.ops import batched_nms, nms
 
 from glip_pl.boxes import clip, rescale
 from glip_pl.data.batch import Target
@@ -25,6 +25,14 @@ class Detections:
     boxes: Tensor
     scores: Tensor
     phrases: Tensor
+
+    def select(self, index: Tensor) -> "Detections":
+        """Keep some of the boxes, by Boolean mask or by indices."""
+        return Detections(self.boxes[index], self.scores[index], self.phrases[index])
+
+    def best_of_each_place(self, iou: float = 0.7) -> "Detections":
+        """Keep only the best phrase where boxes of several phrases lie on one thing."""
+        return self.select(nms(self.boxes, self.scores, iou))
 
 
 def phrase_scores(logits: Tensor, positive_map: Tensor) -> Tensor:

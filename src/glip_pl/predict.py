@@ -37,8 +37,9 @@ def predict(
     prompt: str,
     *,
     caption: bool = False,
-    threshold: float = 0.5,
+    threshold: float = 0.3,
     nms_iou: float = 0.6,
+    best_only: bool = False,
     unknown: bool = False,
     short_side: int | None = None,
     max_side: int | None = None,
@@ -55,6 +56,7 @@ def predict(
         caption: Read the prompt as a sentence.
         threshold: Scores below it are not shown.
         nms_iou: Of two boxes of one phrase that overlap more, the lower is dropped.
+        best_only: Label each place with its best phrase only.
         unknown: Also show, as "unknown", what the model was trained to see and the prompt does not
             name.
         short_side: Resize the shorter side to so many pixels; that of the training's evaluation by
@@ -92,10 +94,11 @@ def predict(
     for path in image_files(image):
         pixels = read_image(path)
         found = detector(pixels, asked)
-        keep = found.scores >= threshold
-        boxes, scores = found.boxes[keep], found.scores[keep]
-        labels = [asked.phrases[k] for k in found.phrases[keep].tolist()]
-        colors = found.phrases[keep].tolist()
+        found = found.select(found.scores >= threshold)
+        if best_only:
+            found = found.best_of_each_place()
+        boxes, scores, colors = found.boxes, found.scores, found.phrases.tolist()
+        labels = [asked.phrases[k] for k in colors]
         if unknown and known:
             others = unnamed(detector(pixels, PromptTemplate().join(known)), boxes, threshold)
             boxes = torch.cat([boxes, others.boxes])
@@ -147,14 +150,11 @@ def unnamed(known: Detections, named: Tensor, threshold: float) -> Detections:
         named: [D, 4], boxes that the prompt's phrases took, xyxy pixels.
         threshold: Least score.
     """
-    taken = box_iou(known.boxes, named).amax(1) > 0.5 if len(named) else known.scores < 0
-    keep = (known.scores >= threshold) & ~taken
+    sure = known.select(known.scores >= threshold)
+    if len(named) and len(sure.boxes):
+        sure = sure.select(box_iou(sure.boxes, named).amax(1) <= 0.5)
     # One thing may answer to several names; as "unknown" it is shown once.
-    kept: list[int] = []
-    for index in keep.nonzero().flatten().tolist():
-        if not kept or box_iou(known.boxes[index : index + 1], known.boxes[kept]).max() <= 0.5:
-            kept.append(index)
-    return Detections(known.boxes[kept], known.scores[kept], known.phrases[kept])
+    return sure.best_of_each_place(iou=0.5)
 
 
 def parse_caption(text: str) -> Prompt:
