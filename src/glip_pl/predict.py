@@ -79,6 +79,7 @@ def predict(
             short_sides=[short_side or evaluation.get("short_side", 800)],
             max_side=max_side or evaluation.get("max_side", 1333),
         ),
+        # A score is the root of phrase score and centerness, so none above it is lost.
         PostProcess(score_threshold=threshold**2, nms_iou=nms_iou),
     )
     asked = parse_caption(prompt) if caption else PromptTemplate().join(split_names(prompt))
