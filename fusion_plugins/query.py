@@ -13,8 +13,8 @@ Sources: DETR (https://arxiv.org/abs/2005.12872) for set prediction, DAB-DETR
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import box_convert
 
+from glip_pl.boxes import to_xyxy
 from glip_pl.fusion import FusionOutput, FusionPlugin, PyramidFeatures, TextFeatures
 from glip_pl.layers.positions import cell_centres, cell_mask, real_size, sine_embedding
 from glip_pl.layers.pyramid import flatten, unflatten
@@ -113,7 +113,7 @@ class QueryFusion(FusionPlugin):
         return FusionOutput(
             regions=regions[-1],
             tokens=text.hidden,
-            priors=box_convert(boxes, "cxcywh", "xyxy") * size,
+            priors=to_xyxy(boxes) * size,
             level_sizes=(len(boxes),),
             intermediate=tuple(regions[:-1]),
         )

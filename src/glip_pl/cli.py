@@ -137,14 +137,14 @@ def _report(message: str) -> int:
 
 def _quieten_lightning() -> None:
     """Leave out advertisements, and warnings about what is done on purpose."""
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
-        lambda record: (
-            "litlogger" not in record.getMessage() and "litmodels" not in record.getMessage()
-        )
-    )
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_advertisement)
     warnings.filterwarnings("ignore", message=r".*LeafSpec.*")
     # Frozen parts are in evaluation mode.
     warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
+
+
+def _is_no_advertisement(record: logging.LogRecord) -> bool:
+    return not any(product in record.getMessage() for product in ("litlogger", "litmodels"))
 
 
 def _raised_by_us(error: BaseException) -> bool:

@@ -8,7 +8,9 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.ops import box_convert, generalized_box_iou
+from torchvision.ops import generalized_box_iou
+
+from glip_pl.boxes import to_cxcywh
 
 # Of the focal loss, Lin et al. (https://arxiv.org/abs/1708.02002).
 ALPHA, GAMMA = 0.25, 2.0
@@ -88,7 +90,7 @@ def _l1_cost(boxes: Tensor, target_boxes: Tensor, size: tuple[int, int]) -> Tens
     """L1 distance of (cx, cy, w, h) in fractions of the image, [N, G]."""
     scale = boxes.new_tensor([size[1], size[0]] * 2)
     return torch.cdist(
-        box_convert(boxes, "xyxy", "cxcywh") / scale,
-        box_convert(target_boxes, "xyxy", "cxcywh") / scale,
+        to_cxcywh(boxes) / scale,
+        to_cxcywh(target_boxes) / scale,
         p=1,
     )
