@@ -1,24 +1,32 @@
 # Every target sets itself up: a virtual environment in .venv with the versions of the lock files.
 PYTHON ?= python3
 VENV   ?= .venv
-FUSION ?= deep
 MODEL  ?= tiny
+FUSION ?= $(if $(filter glip_t_a,$(MODEL)),late,deep)
 DATA   ?= shapes
+RECIPE ?=
 DATA_ROOT ?=
+WEIGHTS ?=
 ARGS   ?=
 OUTPUT ?= runs/predict
+GOLDEN ?= ../shared/reference/golden
 
 CONFIGS := src/glip_pl/configs
 FUSIONS := $(sort $(notdir $(basename $(wildcard fusion_plugins/*.yaml))))
-MODELS  := $(filter-out base ddp,$(sort $(notdir $(basename $(wildcard $(CONFIGS)/*.yaml)))))
+YAMLS   := $(sort $(notdir $(basename $(wildcard $(CONFIGS)/*.yaml))))
+RECIPES := $(filter pretrain% finetune%,$(YAMLS))
+MODELS  := $(filter-out base ddp $(RECIPES),$(YAMLS))
 DATAS   := $(sort $(notdir $(basename $(wildcard data/*.yaml))))
 
 GLIP  := $(VENV)/bin/glip
-SETUP := $(VENV)/.ready $(if $(filter small,$(MODEL)),$(VENV)/.ready-small)
+# The files of MiniLM serve MODEL=small, and official models as their vocabulary.
+SETUP := $(VENV)/.ready $(if $(filter small glip_%,$(MODEL))$(WEIGHTS),$(VENV)/.ready-small)
 ROOT  := $(if $(DATA_ROOT),--data.root=$(DATA_ROOT))
+START := $(if $(WEIGHTS),--weights=$(WEIGHTS))
+TRAINED := $(if $(CKPT),--ckpt_path=$(CKPT)) $(START)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint types format benchmark predict compare tensorboard clean
+.PHONY: help setup train test lint types format benchmark predict parity compare tensorboard clean
 
 help: ## List the targets and their settings
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -26,6 +34,8 @@ help: ## List the targets and their settings
 	@echo "  FUSION=$(FUSION)  one of: $(FUSIONS)"
 	@echo "  MODEL=$(MODEL)   one of: $(MODELS)"
 	@echo "  DATA=$(DATA)  one of: $(DATAS)"
+	@echo "  RECIPE=       none or several, in this order, of: $(RECIPES)"
+	@echo "  WEIGHTS=      start from a converted folder, an official .pth, or a published name: glip_t"
 	@echo "  DATA_ROOT=    folder of the data set, where it is not the default of its YAML"
 	@echo "  ARGS=         further options of glip, for example ARGS=\"--trainer.max_epochs=3\""
 
@@ -49,25 +59,35 @@ define require
 @case " $(3) " in *" $(2) "*) ;; *) echo "$(1)=$(2) is not known; choose one of: $(3)"; exit 2;; esac
 endef
 
+define newline
+
+
+endef
+
 .PHONY: check-names
 check-names:
 	$(call require,FUSION,$(FUSION),$(FUSIONS))
 	$(call require,MODEL,$(MODEL),$(MODELS))
 	$(call require,DATA,$(DATA),$(DATAS))
+	$(foreach name,$(RECIPE),$(call require,RECIPE,$(name),$(RECIPES))$(newline))
 
-train: check-names $(SETUP) ## Train: FUSION, MODEL, DATA, DATA_ROOT and ARGS choose what
+train: check-names $(SETUP) ## Train: FUSION, MODEL, DATA, DATA_ROOT, RECIPE and ARGS choose what
 	$(GLIP) fit --config $(CONFIGS)/base.yaml --config $(CONFIGS)/$(MODEL).yaml \
 		--config data/$(DATA).yaml --config fusion_plugins/$(FUSION).yaml \
-		--trainer.logger.init_args.name=$(FUSION)-$(MODEL)-$(DATA) $(ROOT) $(ARGS)
+		$(foreach name,$(RECIPE),--config $(CONFIGS)/$(name).yaml) \
+		--trainer.logger.init_args.name=$(FUSION)-$(MODEL)-$(DATA) $(ROOT) $(START) $(ARGS)
 
-benchmark: check-names $(SETUP) ## Evaluate CKPT=path on the test sets of DATA
-	$(if $(CKPT),,@echo "pass CKPT=path of a checkpoint, for example CKPT=runs/deep-tiny-shapes/version_0/checkpoints/best.ckpt"; exit 2)
-	$(GLIP) test --config $(CONFIGS)/base.yaml --config data/$(DATA).yaml --ckpt_path=$(CKPT) \
+benchmark: check-names $(SETUP) ## Evaluate CKPT=path or WEIGHTS=path on the test sets of DATA
+	$(if $(CKPT)$(WEIGHTS),,@echo "pass CKPT=path of a checkpoint, for example CKPT=runs/deep-tiny-shapes/version_0/checkpoints/best.ckpt"; exit 2)
+	$(GLIP) test --config $(CONFIGS)/base.yaml --config data/$(DATA).yaml $(TRAINED) \
 		--trainer.logger.init_args.name=test-$(DATA) $(ROOT) $(ARGS)
 
-predict: $(SETUP) ## Detect in images: CKPT=path IMAGE=file|folder|glob PROMPT="cat. dog."
-	$(if $(and $(CKPT),$(IMAGE),$(PROMPT)),,@echo 'pass CKPT=path IMAGE=path PROMPT="cat. dog."'; exit 2)
-	$(GLIP) predict --ckpt_path=$(CKPT) --image='$(IMAGE)' --prompt='$(PROMPT)' --output=$(OUTPUT) $(ARGS)
+predict: $(SETUP) ## Detect in images: CKPT or WEIGHTS=path IMAGE=file|folder|glob PROMPT="cat. dog."
+	$(if $(and $(CKPT)$(WEIGHTS),$(IMAGE),$(PROMPT)),,@echo 'pass CKPT=path IMAGE=path PROMPT="cat. dog."'; exit 2)
+	$(GLIP) predict $(TRAINED) --image='$(IMAGE)' --prompt='$(PROMPT)' --output=$(OUTPUT) $(ARGS)
+
+parity: $(VENV)/.ready $(VENV)/.ready-small ## Compare with values of official GLIP: GOLDEN=folder
+	$(VENV)/bin/python scripts/check_parity.py $(GOLDEN) $(ARGS)
 
 compare: $(VENV)/.ready ## Train late and deep fusion alike on referring phrases and compare them
 	$(VENV)/bin/python scripts/compare_fusion.py $(ARGS)

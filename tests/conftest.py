@@ -1,5 +1,8 @@
 import os
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -40,3 +43,52 @@ def shapes_arguments(shapes_root, tmp_path):
         "--trainer.max_epochs=1",
         "--trainer.log_every_n_steps=1",
     ]
+
+
+@dataclass
+class Server:
+    """A server on this machine with one file under every path.
+
+    Attributes:
+        url: Its address.
+        content: The file.
+        asked: The path of every request, with the range where one was asked for.
+        breaks_after: Bytes after which the connection breaks, once.
+        ranges: Whether it can send a part of the file.
+    """
+
+    url: str = ""
+    content: bytes = b"0123456789" * 1000
+    asked: list[str] = field(default_factory=list)
+    breaks_after: int | None = None
+    ranges: bool = True
+
+
+@pytest.fixture
+def server():
+    """Serve a file on the loopback."""
+    state = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked = self.headers.get("Range")
+            state.asked.append(self.path + (f" {asked}" if asked else ""))
+            start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and state.ranges else 0
+            if start >= len(state.content):
+                self.send_error(416)
+                return
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(state.content) - start))
+            self.end_headers()
+            self.wfile.write(state.content[start : state.breaks_after])
+            state.breaks_after = None
+
+        def log_message(self, *_):
+            pass
+
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=running.serve_forever, daemon=True).start()
+    state.url = f"http://127.0.0.1:{running.server_port}"
+    yield state
+    running.shutdown()
+    running.server_close()

@@ -14,6 +14,9 @@ from glip_pl.data import Sample
 from glip_pl.prompts import Prompt, PromptTemplate
 from glip_pl.tokens import TokenBatch
 
+# Values of official GLIP, which stand beside this repository where it is developed.
+REFERENCE = Path(__file__).parents[2] / "shared" / "reference"
+
 
 class FakeTokenizer:
     """One token per word or punctuation mark, framed by [CLS] = 1 and [SEP] = 2; padding is 0."""

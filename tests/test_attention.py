@@ -1,23 +1,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from golden import golden, load_recipe
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from glip_pl.layers.attention import BiAttention
-
-OFFICIAL = {
-    "image_gate": "gamma_v",
-    "text_gate": "gamma_l",
-    "image_norm": "layer_norm_v",
-    "text_norm": "layer_norm_l",
-    "query": "attn.v_proj",
-    "key": "attn.l_proj",
-    "image_value": "attn.values_v_proj",
-    "text_value": "attn.values_l_proj",
-    "image_out": "attn.out_v_proj",
-    "text_out": "attn.out_l_proj",
-}
 
 
 def block(dropout=0.0):
@@ -136,25 +122,6 @@ def test_autocast_to_bf16_stays_near():
 
     for got, expected in zip(rough, module(image, text, mask), strict=True):
         assert (got - expected).abs().max() < 0.02 * expected.abs().max()
-
-
-def test_the_block_is_the_official_one():
-    arrays = golden("unit_blocks")
-    module = BiAttention(32, 48, d_attention=64).eval()
-    load_recipe(module, "unit.b_attn.", OFFICIAL)
-
-    def flat(name):
-        return torch.cat(
-            [arrays[f"{name}_p{p}"].flatten(2).transpose(1, 2) for p in range(3, 8)], 1
-        )
-
-    with torch.no_grad():
-        image, text = module(
-            flat("dyconv_in"), arrays["battn_lang_in"], arrays["battn_mask"].bool()
-        )
-
-    torch.testing.assert_close(image, flat("battn_v"), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(text, arrays["battn_lang_out"], atol=1e-5, rtol=1e-5)
 
 
 def test_heads_of_unequal_size_are_refused():

@@ -110,9 +110,11 @@ def test_two_runs_with_one_seed_are_equal(shapes_arguments, tmp_path):
 
 
 @pytest.mark.parametrize("fusion", FUSIONS, ids=lambda path: path.stem)
-@pytest.mark.parametrize("model", ["tiny", "resnet50", "swin_t", "small"])
+@pytest.mark.parametrize(
+    "model", ["tiny", "resnet50", "swin_t", "small", "glip_t_a", "glip_t", "glip_l"]
+)
 def test_every_shipped_model_and_fusion_parse(model, fusion):
-    parsed = parse(CONFIGS / f"{model}.yaml", ROOT / "data/shapes.yaml", fusion)
+    parsed = parse(CONFIGS / f"{model}.yaml", ROOT / "data/shapes.yaml", fusion).model
 
     sizes = yaml.safe_load((CONFIGS / f"{model}.yaml").read_text())["model"]
     assert parsed.d_model == sizes["d_model"]
@@ -125,8 +127,71 @@ def test_every_shipped_data_file_parses(data):
     assert parse(CONFIGS / "small.yaml", data, FUSIONS[0])
 
 
+@pytest.mark.parametrize(
+    ("model", "fusion"),
+    [("glip_t_a", "LateFusion"), ("glip_t", "DeepFusion"), ("glip_l", "DeepFusion")],
+)
+def test_a_published_model_brings_its_fusion(model, fusion):
+    parsed = parse(CONFIGS / f"{model}.yaml", ROOT / "data/shapes.yaml").model
+
+    assert parsed.fusion.class_path.endswith(fusion)
+    assert parsed.fusion.init_args.num_layers == (8 if model == "glip_l" else 6)
+
+
+@pytest.mark.parametrize(
+    "recipe", ["pretrain", "pretrain pretrain_glip_l", "pretrain finetune_coco", "finetune_odinw"]
+)
+def test_every_recipe_adds_to_model_and_data(recipe):
+    files = [CONFIGS / f"{name}.yaml" for name in recipe.split()]
+    parsed = parse(CONFIGS / "glip_l.yaml", ROOT / "data/coco.yaml", *files)
+
+    callbacks = [callback.class_path.rpartition(".")[2] for callback in parsed.trainer.callbacks]
+    assert parsed.model.backbone.init_args.embed_dim == 192
+    assert parsed.model.optimizer.bias_lr_factor == 2
+    assert parsed.data.train[0].init_args.fixed_prompt
+    assert not parsed.data.train_transform.mirror_captions
+    assert "ModelCheckpoint" in callbacks
+    assert ("EMAWeightAveraging" in callbacks) == ("pretrain" in recipe)
+
+
+def test_glip_l_pretrains_with_its_own_decay_and_length():
+    files = [CONFIGS / f"{name}.yaml" for name in ("glip_l", "pretrain", "pretrain_glip_l")]
+
+    parsed = parse(ROOT / "data/pretrain_l.yaml", *files)
+
+    assert parsed.model.optimizer.weight_decay == 0.01
+    assert parsed.model.optimizer.warmup_steps == 2000
+    assert parsed.model.backbone.init_args.freeze == 2
+    assert (parsed.trainer.max_epochs, parsed.trainer.max_steps) == (-1, 1_000_000)
+    assert len(parsed.data.train_weights) == len(parsed.data.train)
+
+
+def test_a_run_by_the_recipe_saves_averaged_weights_that_can_be_tested(shapes_arguments, tmp_path):
+    arguments = [
+        *shapes_arguments,
+        f"--config={CONFIGS}/pretrain.yaml",
+        "--data.batch_size=4",
+        "--data.num_workers=0",
+        "--data.train_transform.short_sides=[128]",
+        "--trainer.precision=32-true",
+        "--model.optimizer.warmup_steps=0",
+        "--trainer.max_epochs=1",
+    ]
+    main(["fit", *arguments])
+    path = tmp_path / "runs/run/version_0/checkpoints/last.ckpt"
+
+    main(["test", *shapes_arguments, f"--ckpt_path={path}"])
+
+    saved = torch.load(path, weights_only=True)
+    name = "model.head.box_offset.weight"
+    loaded = GroundingTask.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+    assert saved["averaging_state"]["n_averaged"] == 2
+    assert torch.equal(loaded.state_dict()[name], saved["state_dict"][name])
+    assert not torch.equal(saved["state_dict"][name], saved["current_model_state"][name])
+
+
 def parse(*configs):
-    """Parse configuration files without building anything; give the model's part."""
+    """Parse configuration files without building anything; give the run's options."""
 
     class Parsed(GroundingCLI):
         def instantiate_classes(self):
@@ -136,7 +201,7 @@ def parse(*configs):
             pass
 
     paths = (CONFIGS / "base.yaml", *configs)
-    return Parsed(["fit", *(f"--config={path}" for path in paths)]).config.fit.model
+    return Parsed(["fit", *(f"--config={path}" for path in paths)]).config.fit
 
 
 def failure(capsys, arguments):

@@ -87,6 +87,23 @@ def test_names_of_one_image_that_exceed_the_budget_are_refused_by_image(tmp_path
         load(tmp_path, training=True, max_tokens=7)
 
 
+def test_a_fixed_prompt_names_all_categories_in_training_too(tmp_path):
+    write_coco(tmp_path, {"a.png": [(5, (1, 2, 10, 20))]}, names=NAMES)
+    dataset = load(tmp_path, training=True, fixed_prompt=True, max_negatives=0)
+
+    assert {dataset[0].prompt.caption for _ in range(8)} == {"cat. dog. hair drier"}
+    assert dataset[0].shows.tolist() == [[False, True, False]]
+
+
+def test_a_fixed_prompt_that_does_not_fit_is_refused(tmp_path):
+    write_coco(tmp_path, {"a.png": []}, names=NAMES)
+
+    # [CLS] cat . dog . hair drier [SEP] are 8 tokens.
+    load(tmp_path, training=True, fixed_prompt=True, max_tokens=8)
+    with pytest.raises(ValueError, match=r"fixed_prompt names all 3 categories.*max_tokens"):
+        load(tmp_path, training=True, fixed_prompt=True, max_tokens=7)
+
+
 def test_images_without_boxes_are_kept(tmp_path):
     write_coco(tmp_path, {"empty.png": []}, names=NAMES)
 

@@ -8,7 +8,7 @@ from jsonargparse import ArgumentParser
 from torch.utils.data import DataLoader
 
 from glip_pl.data import CocoDetection, DatasetBuilder, GroundingDataModule, Pipeline, collate
-from glip_pl.data.sampler import MixtureSampler, SameShapeBatches
+from glip_pl.data.sampler import MixtureSampler, SameAspectBatches, SameShapeBatches
 
 REPO = Path(__file__).parents[1]
 DATASETS = REPO.parent / "shared" / "datasets"
@@ -175,6 +175,93 @@ def test_a_weighted_draw_changes_with_the_epoch():
     sampler.set_epoch(1)
 
     assert list(sampler) != first
+
+
+WIDE, TALL, SQUARE = (40, 60), (60, 40), (50, 50)
+
+
+def test_a_training_batch_is_wide_or_tall_in_the_order_of_its_sampler():
+    #        0     1     2       3     4     5     6     7
+    sizes = [WIDE, TALL, SQUARE, WIDE, WIDE, TALL, WIDE, WIDE]
+
+    batches = list(SameAspectBatches([7, 1, 0, 3, 2, 5, 6, 4], sizes, 2))
+
+    # A square counts as tall. The wide 4 and the tall 5 are what is left.
+    assert batches == [[7, 0], [1, 2], [3, 6], [4, 5]]
+
+
+def test_grouping_drops_no_more_images_than_batches_without_it():
+    sizes = [TALL] * 5 + [WIDE] * 14
+
+    for epoch in range(20):
+        order = torch.randperm(19, generator=torch.Generator().manual_seed(epoch)).tolist()
+        grouped = SameAspectBatches(order, sizes, 4)
+        batches = list(grouped)
+
+        assert len(batches) == len(grouped) == 4
+        assert all(len(batch) == 4 for batch in batches)
+        assert len({index for batch in batches for index in batch}) == 16
+        mixed = [batch for batch in batches if len({index < 5 for index in batch}) == 2]
+        assert mixed in ([], batches[-1:])
+
+
+def test_a_side_smaller_than_a_batch_has_its_turn():
+    sizes = [TALL] + [WIDE] * 6
+    seen = set()
+    for epoch in range(20):
+        order = torch.randperm(7, generator=torch.Generator().manual_seed(epoch)).tolist()
+        seen |= {index for batch in SameAspectBatches(order, sizes, 4) for index in batch}
+
+    assert seen == set(range(7))
+
+
+def test_a_share_smaller_than_a_batch_is_one_batch():
+    grouped = SameAspectBatches([1, 0], [WIDE, TALL], 4)
+
+    assert list(grouped) == [[0, 1]]
+    assert len(grouped) == 1
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 3.0]])
+def test_every_process_gets_as_many_grouped_batches_of_its_share(tmp_path, weights):
+    sets = {}
+    for name, size, images in (("wide", WIDE, 9), ("tall", TALL, 7)):
+        boxes = {f"{name}{k}.png": [] for k in range(images)}
+        write_coco(tmp_path, boxes, names={1: "cat"}, size=size, file=f"{name}.json")
+        sets[name] = CocoDetection(f"annotations/{name}.json")
+    options = {
+        "train": list(sets.values()),
+        "val": {},
+        "train_weights": weights,
+        "batch_size": 2,
+        "group_by_aspect": True,
+    }
+    loaders = [
+        ready(make_module(tmp_path, **options), rank=rank, world=2).train_dataloader()
+        for rank in (0, 1)
+    ]
+
+    for epoch in range(3):
+        drawn = []
+        for loader in loaders:
+            loader.batch_sampler.sampler.set_epoch(epoch)
+            batches = list(loader.batch_sampler)
+            assert len(batches) == len(loader) == 4
+            assert all(len({index < 9 for index in batch}) == 1 for batch in batches[:-1])
+            drawn += [index for batch in batches for index in batch]
+        if weights is None:
+            assert sorted(drawn) == list(range(16))
+        assert max(drawn) < 16
+
+
+def test_grouped_batches_come_anew_in_every_epoch(tmp_path):
+    loader = ready(make_module(tmp_path, group_by_aspect=True, batch_size=3)).train_dataloader()
+
+    first = ids(loader)
+    loader.batch_sampler.sampler.set_epoch(1)  # Where Lightning looks for it.
+
+    assert sorted(first) == [1, 2, 3, 4, 5, 6]
+    assert ids(loader) != first
 
 
 def test_evaluation_batches_hold_images_of_one_padded_shape():

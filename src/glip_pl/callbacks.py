@@ -1,4 +1,4 @@
-"""Callbacks: pictures of validation images for TensorBoard, and results as a file."""
+"""Callbacks: pictures of validation images, results as a file, and a schedule of weight decay."""
 
 import json
 import platform
@@ -12,6 +12,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from glip_pl.boxes import rescale
 from glip_pl.data.batch import Batch
+from glip_pl.optim import Schedule
 from glip_pl.postprocess import Detections
 from glip_pl.task import GroundingTask
 from glip_pl.visualize import draw, side_by_side
@@ -97,3 +98,25 @@ class SaveResults(Callback):
         }
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+
+
+class ScheduleWeightDecay(Callback):
+    """Let the weight decay of every parameter group follow a schedule, without a warm-up.
+
+    Args:
+        schedule: Factor of the weight decay that the optimizer starts with.
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        """Set the weight decay of the next step."""
+        factor = self.schedule(trainer.global_step / trainer.estimated_stepping_batches)
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                # Kept in the group, it travels with the optimizer's state to a resumed run.
+                initial = group.setdefault("initial_weight_decay", group["weight_decay"])
+                group["weight_decay"] = initial * factor

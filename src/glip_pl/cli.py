@@ -1,7 +1,7 @@
-"""The command line: ``glip fit|validate|test|predict``, by configuration files and options.
+"""The command line: ``glip fit|validate|test|predict|convert``, by configurations and options.
 
 `fit`, `validate` and `test` are LightningCLI's; `predict` works on image files and a prompt rather
-than on a data set, and is described in `glip_pl.predict`.
+than on a data set, and `convert` on checkpoints: see the modules of these names.
 """
 
 import logging
@@ -16,15 +16,18 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 
 import glip_pl
 from glip_pl.checkpoint import read_checkpoint
+from glip_pl.convert import run_convert
 from glip_pl.data import GroundingDataModule
 from glip_pl.plugins import fusion_plugins
 from glip_pl.predict import run_predict
 from glip_pl.task import GroundingTask
+from glip_pl.weights import Weights, read_weights
 
 DESCRIPTION = """Detect and ground anything that has a name.
 
 fit, validate and test take configuration files and options; options that come later win.
-`glip predict --help` describes detection in image files of your own.
+`glip predict --help` describes detection in image files of your own, and `glip convert --help` how
+checkpoints of official GLIP come here and go back.
 """
 
 
@@ -43,6 +46,8 @@ class GroundingParser(LightningArgumentParser):
 
 class GroundingCLI(LightningCLI):
     """LightningCLI that states each size once and lets a checkpoint describe its own model."""
+
+    _weights: Weights | None = None
 
     def __init__(self, args: ArgsType = None, *, run: bool = True) -> None:
         fusion_plugins()  # Makes the plugins' class names known to the parser.
@@ -65,7 +70,14 @@ class GroundingCLI(LightningCLI):
         return {name: all_of_them[name] for name in ("fit", "validate", "test")}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Link the sizes, and let the tiny late model be the default."""
+        """Add the weights, link the sizes, and let the tiny late model be the default."""
+        parser.add_argument(
+            "--weights",
+            type=str | None,
+            default=None,
+            help="Start from these weights: a folder of `glip convert`, a file of official GLIP, "
+            "or a published name such as glip_t. To resume a run of `glip fit`, use --ckpt_path.",
+        )
         parser.link_arguments("model.d_text", "model.text.init_args.d_text")
         # A plugin takes those of them that its constructor has.
         for size in ("d_model", "d_text", "num_layers", "dropout", "anchor_scale"):
@@ -90,9 +102,17 @@ class GroundingCLI(LightningCLI):
         super().parse_arguments(parser, args)
         command = self.config.get("subcommand")
         path = self.config[command].get("ckpt_path") if command else None
+        weights = self.config[command].get("weights") if command else None
+        if weights is not None:
+            if path is not None:
+                raise ValueError("--weights and --ckpt_path exclude each other; pass one of them")
+            self._take_weights(command, weights)
+            return
         if path is None:
             if command in ("validate", "test"):
-                raise ValueError(f"glip {command} needs a trained model; pass --ckpt_path=PATH")
+                raise ValueError(
+                    f"glip {command} needs a trained model; pass --ckpt_path=PATH or --weights=PATH"
+                )
             return
         if path in ("best", "last", "hpc", "registry"):
             return
@@ -110,6 +130,20 @@ class GroundingCLI(LightningCLI):
                         "the checkpoint was trained with"
                     )
 
+    def _take_weights(self, command: str, source: str) -> None:
+        """Let the weights describe the model, or in training its text encoder alone."""
+        self._weights = read_weights(source)
+        described = self._weights.hyper_parameters
+        if command == "fit":
+            # The rest is chosen by the run, which may freeze or drop more than the original did.
+            described = {"text": described["text"]}
+        self.config = self.parser.parse_object({command: {"model": described}}, self.config)
+
+    def after_instantiate_classes(self) -> None:
+        """Give the model its weights."""
+        if self._weights is not None:
+            self._weights.give(self.model.model)
+
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; a user's mistake ends in one message and exit status 2."""
@@ -120,6 +154,8 @@ def main(args: list[str] | None = None) -> None:
     try:
         if arguments[:1] == ["predict"]:
             run_predict(arguments[1:])
+        elif arguments[:1] == ["convert"]:
+            run_convert(arguments[1:])
         else:
             # None lets Lightning read sys.argv itself, from which it also starts further processes.
             GroundingCLI(args if arguments else ["--help"])

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from glip_pl.boxes import inclusive
 from glip_pl.data.batch import Target
 from glip_pl.head import GroundingOutput
 from glip_pl.losses import (
@@ -29,10 +30,16 @@ class GroundingCriterion:
 
     Args:
         assignment: The matcher that the fusion plugin asks for.
+        inclusive: Measure centerness, the GIoU loss and "inside" as official GLIP does, whose boxes
+            end one pixel earlier there while IoU and offsets are the same. The difference is half a
+            pixel; it matters for reproducing a published training run only.
     """
 
-    def __init__(self, assignment: Literal["atss", "hungarian"]) -> None:
+    def __init__(
+        self, assignment: Literal["atss", "hungarian"], *, inclusive: bool = False
+    ) -> None:
         self.assignment = assignment
+        self.inclusive = inclusive
         self.hungarian = HungarianMatcher()
 
     def __call__(
@@ -65,21 +72,29 @@ class GroundingCriterion:
         sizes: list[tuple[int, int]],
         text_mask: Tensor,
     ) -> dict[str, Tensor]:
-        matching = self._match(layer, boxes, tokens, sizes)
+        matching = self.match(layer, boxes, tokens, sizes)
         matched = matching >= 0
         truth = torch.cat([b[m[m >= 0]] for b, m in zip(boxes, matching, strict=True)])
         predicted = layer.boxes[matched]
+        extents = torch.tensor(
+            [[width, height] * 2 for height, width in sizes], device=truth.device
+        ).repeat_interleave(matched.sum(1), dim=0)
+        distance = box_l1_loss(predicted, truth, extents)
+        priors = layer.priors[matched]
+        if self.inclusive:
+            priors, predicted, truth = inclusive(priors), inclusive(predicted), inclusive(truth)
+            # A box thinner than a pixel has no inclusive end; it counts as having no width.
+            predicted = torch.cat(
+                [predicted[:, :2], torch.maximum(predicted[:, :2], predicted[:, 2:])], dim=-1
+            )
         if self.assignment == "atss":
             # Boxes predicted from the middle of an object count more, as in GLIP and FCOS.
-            centerness = centerness_target(layer.priors[matched], truth)
+            centerness = centerness_target(priors, truth)
             weight = centerness
         else:
             # A query has no place of its own: how well it fits takes the role of how central it is.
             centerness = box_iou(predicted.detach(), truth).diagonal()
             weight = torch.ones_like(centerness)
-        extents = torch.tensor(
-            [[width, height] * 2 for height, width in sizes], device=truth.device
-        ).repeat_interleave(matched.sum(1), dim=0)
         count, weights = _mean_over_processes(matched.sum().float(), weight.sum())
         count, weights = count.clamp(min=1), weights.clamp(min=1e-6)
         target = token_target(matching, tokens)
@@ -89,21 +104,33 @@ class GroundingCriterion:
         return {
             "token": token_focal_loss(layer.logits, target, text_mask) / count,
             "giou": (box_giou_loss(predicted, truth) * weight).sum() / weights,
-            "l1": (box_l1_loss(predicted, truth, extents) * weight).sum() / weights,
+            "l1": (distance * weight).sum() / weights,
             "centerness": quality / count,
         }
 
-    def _match(
+    def match(
         self,
         layer: GroundingOutput,
         boxes: list[Tensor],
         tokens: list[Tensor],
         sizes: list[tuple[int, int]],
     ) -> Tensor:
-        """Which box each region takes, [B, N], -1 for none."""
+        """Pair the regions of a layer with boxes.
+
+        Args:
+            layer: What the head says of the regions.
+            boxes: Per image, [G, 4], xyxy pixels.
+            tokens: Per image, Boolean [G, M], True where box g shows token m.
+            sizes: Per image, (height, width) inside the padding.
+
+        Returns:
+            The index of the box that each region takes, [B, N], -1 for none.
+        """
         if self.assignment == "atss":
+            # Inclusive ends move the centre and the far side by half a pixel towards each other.
+            margin = 0.51 if self.inclusive else 0.01
             rows = [
-                atss(priors, layer.level_sizes, truth)
+                atss(priors, layer.level_sizes, truth, margin=margin)
                 for priors, truth in zip(layer.priors, boxes, strict=True)
             ]
         else:

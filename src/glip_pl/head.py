@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from glip_pl.boxes import decode
 from glip_pl.fusion import FusionOutput
+from glip_pl.layers.precision import at_least_fp32
 
-# Of the box offsets. GLIP starts from 1; offsets, in tenths of an anchor, then take hundreds of
-# steps to reach the size that they need.
-INITIAL_BOX_SCALE = 8.0
+# Beyond it a logit says nothing more, and float16 would overflow.
+MAX_LOGIT = 50_000.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class GroundingHead(nn.Module):
         num_levels: Pyramid levels; each has its own scale of the box offsets.
         initial_temperature: Start value of τ. GLIP starts from 1; a lower one lets alignment grow
             faster where regions and words are learned from scratch.
+        initial_box_scale: Start value of the levels' scales. GLIP starts from 1; offsets, in tenths
+            of an anchor, then take hundreds of steps to reach the size that they need.
         prior_probability: Alignment that an untrained head predicts, so that the many negatives of
             the first steps do not swamp the loss (arXiv 1708.02002, Sec. 3.3).
     """
@@ -61,6 +63,7 @@ class GroundingHead(nn.Module):
         *,
         num_levels: int = 5,
         initial_temperature: float = 0.1,
+        initial_box_scale: float = 8.0,
         prior_probability: float = 0.01,
     ) -> None:
         super().__init__()
@@ -70,7 +73,7 @@ class GroundingHead(nn.Module):
         self.prior_bias = nn.Parameter(torch.tensor([prior_logit]))
         self.log_temperature = nn.Parameter(torch.full((1,), math.log(initial_temperature)))
         self.box_offset = nn.Linear(d_model, 4)
-        self.level_scale = nn.Parameter(torch.full((num_levels,), INITIAL_BOX_SCALE))
+        self.level_scale = nn.Parameter(torch.full((num_levels,), initial_box_scale))
         self.centerness = nn.Linear(d_model, 1)
         for dense in (self.box_offset, self.centerness):
             nn.init.normal_(dense.weight, std=0.01)
@@ -78,9 +81,9 @@ class GroundingHead(nn.Module):
 
     def forward(self, fused: FusionOutput) -> GroundingOutput:
         """Compare every layer of regions with the tokens."""
-        unit = F.normalize(fused.tokens.float(), dim=-1).to(fused.tokens.dtype)
+        unit = F.normalize(at_least_fp32(fused.tokens), dim=-1).to(fused.tokens.dtype)
         keys = self.token_projection(unit / 2)  # [B, M, d]
-        bias = unit.float() @ self.token_bias + self.prior_bias  # [B, M]
+        bias = at_least_fp32(unit) @ self.token_bias + self.prior_bias  # [B, M]
         last, *earlier = (
             self._compare(regions, keys, bias, fused)
             for regions in (fused.regions, *fused.intermediate)
@@ -93,11 +96,12 @@ class GroundingHead(nn.Module):
         self, regions: Tensor, keys: Tensor, bias: Tensor, fused: FusionOutput
     ) -> GroundingOutput:
         # S = O (W p̂/2)ᵀ / τ + b·p̂ + b₀, with p̂ the unit-length tokens: GLIP, Sec. 3.1.
-        logits = (regions @ keys.transpose(1, 2)).float() / self.log_temperature.exp()
-        logits = logits + bias[:, None]
+        logits = at_least_fp32(regions @ keys.transpose(1, 2)) / self.log_temperature.exp()
+        logits = (logits + bias[:, None]).clamp(-MAX_LOGIT, MAX_LOGIT)
         sizes = torch.tensor(fused.level_sizes, device=regions.device)
         scale = self.level_scale[: len(sizes)].repeat_interleave(sizes)  # [N]
         # Boxes and scores are computed in fp32: bf16 places no box better than a few pixels.
-        boxes = decode(fused.priors, self.box_offset(regions).float() * scale[:, None])
-        centerness = self.centerness(regions).float().squeeze(-1)
+        offsets = at_least_fp32(self.box_offset(regions)) * scale[:, None]
+        boxes = decode(fused.priors, offsets)
+        centerness = at_least_fp32(self.centerness(regions)).squeeze(-1)
         return GroundingOutput(logits, boxes, centerness, fused.priors, fused.level_sizes)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
 from glip_pl.boxes import to_cxcywh
+from glip_pl.layers.precision import at_least_fp32
 
 
 def token_focal_loss(
@@ -26,7 +27,8 @@ def token_focal_loss(
         alpha: Weight of positives; negatives have 1 - alpha.
         gamma: How strongly well-classified pairs are passed over.
     """
-    logits, truth = logits.float(), target.float()
+    logits = at_least_fp32(logits)
+    truth = target.to(logits.dtype)
     probability = logits.sigmoid()
     cross_entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
     wrong = probability + truth - 2 * probability * truth  # 1 - p_t

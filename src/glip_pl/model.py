@@ -23,6 +23,9 @@ class GLIP(nn.Module):
         fusion: Where image and text meet.
         d_model: Width of the pyramid and of the regions.
         extra_levels: Pyramid levels beyond the backbone's coarsest.
+        drop_block: Share of cells that the pyramid drops in training.
+        initial_temperature: Start value of the head's temperature.
+        initial_box_scale: Start value of the head's scale of box offsets.
     """
 
     def __init__(
@@ -33,14 +36,23 @@ class GLIP(nn.Module):
         fusion: FusionPlugin,
         d_model: int = 256,
         extra_levels: int = 2,
+        drop_block: float = 0.0,
+        initial_temperature: float = 0.1,
+        initial_box_scale: float = 8.0,
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.fpn = FPN(backbone.channels, d_model, extra_levels=extra_levels)
+        self.fpn = FPN(backbone.channels, d_model, extra_levels=extra_levels, drop_block=drop_block)
         self.strides = self.fpn.output_strides(backbone.strides)
         self.text = text
         self.fusion = fusion
-        self.head = GroundingHead(d_model, fusion.d_token, num_levels=len(self.strides))
+        self.head = GroundingHead(
+            d_model,
+            fusion.d_token,
+            num_levels=len(self.strides),
+            initial_temperature=initial_temperature,
+            initial_box_scale=initial_box_scale,
+        )
 
     def encode_image(self, images: Tensor, mask: Tensor) -> PyramidFeatures:
         """Do all the work on images that needs no text.

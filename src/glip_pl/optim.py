@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import nn
 
@@ -40,15 +41,33 @@ class Steps(Schedule):
 
 
 @dataclass(frozen=True)
+class Plateau:
+    """Multiply by `factor` once the validation score has not risen for more than `patience` epochs.
+
+    GLIP fine-tunes on small sets like this, without a warm-up.
+    """
+
+    patience: int = 3
+    factor: float = 0.1
+    min_lr: float = 1e-6
+
+
+@dataclass(frozen=True)
 class OptimizerSettings:
     """AdamW, as GLIP trains.
+
+    A bias is every parameter with "bias" in its name, which takes in Swin's tables of relative
+    position biases and the biases of the head. Official GLIP has `bias_lr_factor` 2 and decays all
+    but them, norm weights too.
 
     Attributes:
         lr: Of the pyramid, the fusion plugin and the head.
         backbone_lr: Of the backbone.
         text_lr: Of the text encoder.
-        weight_decay: Of matrices and kernels; biases, norms and other vectors have none.
+        weight_decay: Of what `decayed` names; everything else has none.
         warmup_steps: Steps over which the learning rates rise linearly from a thousandth.
+        bias_lr_factor: What the learning rate of biases is multiplied by.
+        decayed: Matrices and kernels alone, or all parameters but biases.
     """
 
     lr: float = 1e-4
@@ -56,26 +75,31 @@ class OptimizerSettings:
     text_lr: float = 1e-5
     weight_decay: float = 1e-4
     warmup_steps: int = 100
+    bias_lr_factor: float = 1.0
+    decayed: Literal["matrices", "all_but_biases"] = "matrices"
 
     def warmup(self, step: int) -> float:
         """Give the factor of the learning rates at a step."""
         return min(1.0, 0.001 + 0.999 * step / max(self.warmup_steps, 1))
 
     def groups(self, model: nn.Module) -> list[dict[str, object]]:
-        """Group trainable parameters by decay and part, the first name of a parameter's path."""
+        """Group trainable parameters by part (the first name of their path), rate and decay."""
         rates = {"backbone": self.backbone_lr, "text": self.text_lr}
-        groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+        groups: dict[tuple[str, bool, bool], list[nn.Parameter]] = {}
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
                 part = name.partition(".")[0]
-                key = (part if part in rates else "head", parameter.ndim > 1)
+                is_bias = "bias" in name
+                decays = parameter.ndim > 1 if self.decayed == "matrices" else not is_bias
+                own_rate = is_bias and self.bias_lr_factor != 1
+                key = (part if part in rates else "head", own_rate, decays)
                 groups.setdefault(key, []).append(parameter)
         return [
             {
                 "params": parameters,
-                "name": part if decays else f"{part}/no_decay",
-                "lr": rates.get(part, self.lr),
+                "name": part + "/bias" * own_rate + "/no_decay" * (not decays),
+                "lr": rates.get(part, self.lr) * (self.bias_lr_factor if own_rate else 1),
                 "weight_decay": self.weight_decay if decays else 0.0,
             }
-            for (part, decays), parameters in groups.items()
+            for (part, own_rate, decays), parameters in groups.items()
         ]

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import batched_nms, nms
 
@@ -35,20 +37,29 @@ class Detections:
         return self.select(nms(self.boxes, self.scores, iou))
 
 
-def phrase_scores(logits: Tensor, positive_map: Tensor) -> Tensor:
-    """Average token probabilities into phrase scores.
+Aggregate = Literal["mean", "max", "power"]
 
-    The mean, not the maximum: a name of many sub-words must not win by one of them.
+
+def phrase_scores(logits: Tensor, positive_map: Tensor, aggregate: Aggregate = "mean") -> Tensor:
+    """Turn token probabilities into phrase scores.
 
     Args:
         logits: [N, M], alignment before the sigmoid.
         positive_map: Boolean [K, M].
+        aggregate: "mean" of the tokens, as GLIP does, so that a name of many sub-words does not win
+            by one of them; "max"; or "power", the geometric mean.
 
     Returns:
         [N, K] in [0, 1].
     """
+    if aggregate == "max":
+        probability = logits.sigmoid()
+        return torch.stack([probability[:, tokens].amax(-1) for tokens in positive_map], dim=-1)
     weight = positive_map.to(logits.dtype)
-    return logits.sigmoid() @ (weight / weight.sum(-1, keepdim=True)).T
+    weight = (weight / weight.sum(-1, keepdim=True)).T  # [M, K]
+    if aggregate == "power":
+        return (F.logsigmoid(logits) @ weight).exp()
+    return logits.sigmoid() @ weight
 
 
 @dataclass(frozen=True)
@@ -60,12 +71,14 @@ class PostProcess:
         nms_iou: Of two boxes of one phrase that overlap more, the lower is dropped.
         max_detections: Boxes kept per image, over all phrases.
         candidates_per_level: Pairs of region and phrase that enter NMS, per pyramid level.
+        aggregate: How the scores of a phrase's tokens become one; see `phrase_scores`.
     """
 
     score_threshold: float = 0.05
     nms_iou: float = 0.6
     max_detections: int = 100
     candidates_per_level: int = 1000
+    aggregate: Aggregate = "mean"
 
     def __call__(self, output: GroundingOutput, targets: Sequence[Target]) -> list[Detections]:
         """Post-process a batch; each image is treated alone.
@@ -77,7 +90,8 @@ class PostProcess:
         return [self._image(output, b, target) for b, target in enumerate(targets)]
 
     def _image(self, output: GroundingOutput, b: int, target: Target) -> Detections:
-        scores = phrase_scores(output.logits[b].float(), target.positive_map)  # [N, K]
+        logits = output.logits[b].float()
+        scores = phrase_scores(logits, target.positive_map, self.aggregate)  # [N, K]
         # √(phrase score · centerness), the geometric mean, ranks boxes: FCOS, and GLIP after it.
         ranked = (scores * output.centerness[b].float().sigmoid()[:, None]).sqrt()
         ranked = ranked.masked_fill(scores <= self.score_threshold, -1.0)

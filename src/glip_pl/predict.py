@@ -21,6 +21,7 @@ from glip_pl.postprocess import Detections, PostProcess
 from glip_pl.prompts import Prompt, PromptTemplate, Span, split_names
 from glip_pl.task import GroundingTask
 from glip_pl.visualize import draw
+from glip_pl.weights import read_weights
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 UNKNOWN = "unknown"
@@ -32,10 +33,11 @@ def run_predict(args: list[str]) -> None:
 
 
 def predict(
-    ckpt_path: str,
     image: str,
     prompt: str,
     *,
+    ckpt_path: str | None = None,
+    weights: str | None = None,
     caption: bool = False,
     threshold: float = 0.3,
     nms_iou: float = 0.6,
@@ -49,10 +51,12 @@ def predict(
     """Detect what a prompt names, and write pictures with boxes and a JSON.
 
     Args:
-        ckpt_path: Checkpoint that `glip fit` wrote.
         image: An image file, a folder or a glob such as "photos/*.jpg".
         prompt: Names with dots or commas between, "cat. dog.", or with --caption a sentence in
             which the phrases to look for stand in brackets, "[a cat] on [the sofa]".
+        ckpt_path: Checkpoint that `glip fit` wrote.
+        weights: In its place, a folder that `glip convert` wrote, a file of official GLIP, or the
+            name of a published checkpoint such as glip_t.
         caption: Read the prompt as a sentence.
         threshold: Scores below it are not shown.
         nms_iou: Of two boxes of one phrase that overlap more, the lower is dropped.
@@ -68,11 +72,9 @@ def predict(
     Returns:
         What predictions.json holds: one record per image.
     """
-    checkpoint = read_checkpoint(ckpt_path)
-    task = GroundingTask.load_from_checkpoint(ckpt_path, map_location="cpu", weights_only=True)
+    task, evaluation = _load(ckpt_path, weights)
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     task = task.eval().to(chosen)
-    evaluation = checkpoint.get("evaluation", {})
     detector = Detector(
         task,
         Pipeline(
@@ -112,6 +114,18 @@ def predict(
         records.append(_record(path, labels, scores, boxes))
     (folder / "predictions.json").write_text(json.dumps(records, indent=2) + "\n")
     return records
+
+
+def _load(ckpt_path: str | None, weights: str | None) -> tuple[GroundingTask, dict[str, int]]:
+    """Load a model, and the sizes at which it was evaluated where they are known."""
+    if (ckpt_path is None) == (weights is None):
+        raise ValueError("glip predict needs a model; pass either --ckpt_path or --weights")
+    if weights is not None:
+        return read_weights(weights).build(), {}
+    assert ckpt_path is not None
+    evaluation: dict[str, int] = read_checkpoint(ckpt_path).get("evaluation", {})
+    task = GroundingTask.load_from_checkpoint(ckpt_path, map_location="cpu", weights_only=True)
+    return task, evaluation
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from glip_pl.data.batch import Batch
 from glip_pl.fusion import FusionPlugin
 from glip_pl.metrics import DetectionAP, PhraseRecall
 from glip_pl.model import GLIP
-from glip_pl.optim import Cosine, OptimizerSettings, Schedule
+from glip_pl.optim import Cosine, OptimizerSettings, Plateau, Schedule
 from glip_pl.postprocess import Detections, PostProcess
 from glip_pl.text import TextEncoder
 
@@ -45,6 +45,10 @@ class GroundingTask(LightningModule):
         dropout: Dropout of the fusion plugin, likewise.
         anchor_scale: Side of its anchors in cells, likewise.
         extra_levels: Pyramid levels beyond the backbone's coarsest.
+        drop_block: Share of cells that the pyramid drops in training; GLIP has 0.3.
+        initial_temperature: Start value of the head's temperature; GLIP has 1.
+        initial_box_scale: Start value of the head's scale of box offsets; GLIP has 1.
+        inclusive_losses: Measure box losses as official GLIP does; see `GroundingCriterion`.
         loss_weights: Weights of the loss terms.
         optimizer: Learning rates and weight decay.
         schedule: How the learning rates change after the warm-up.
@@ -66,9 +70,13 @@ class GroundingTask(LightningModule):
         dropout: float = 0.1,
         anchor_scale: float = 8.0,
         extra_levels: int = 2,
+        drop_block: float = 0.0,
+        initial_temperature: float = 0.1,
+        initial_box_scale: float = 8.0,
+        inclusive_losses: bool = False,
         loss_weights: LossWeights | None = None,
         optimizer: OptimizerSettings | None = None,
-        schedule: Schedule | None = None,
+        schedule: Schedule | Plateau | None = None,
         postprocess: PostProcess | None = None,
     ) -> None:
         super().__init__()
@@ -84,8 +92,17 @@ class GroundingTask(LightningModule):
             # Built from Python rather than from a configuration: a pickled module in a checkpoint
             # could not be loaded with `weights_only=True`, so only the weights are kept.
             self.hparams.clear()
-        self.model = GLIP(backbone, text, fusion=fusion, d_model=d_model, extra_levels=extra_levels)
-        self.criterion = GroundingCriterion(fusion.assignment)
+        self.model = GLIP(
+            backbone,
+            text,
+            fusion=fusion,
+            d_model=d_model,
+            extra_levels=extra_levels,
+            drop_block=drop_block,
+            initial_temperature=initial_temperature,
+            initial_box_scale=initial_box_scale,
+        )
+        self.criterion = GroundingCriterion(fusion.assignment, inclusive=inclusive_losses)
         self.loss_weights = asdict(loss_weights or LossWeights())
         self.optimizer_settings = optimizer or OptimizerSettings()
         self.schedule = schedule or Cosine()
@@ -189,10 +206,25 @@ class GroundingTask(LightningModule):
         """AdamW with a learning rate per part, warmed up and then scheduled over the whole run."""
         settings = self.optimizer_settings
         optimizer = torch.optim.AdamW(settings.groups(self.model), lr=settings.lr)
+        if isinstance(self.schedule, Plateau):
+            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+                optimizer, mode="max", **asdict(self.schedule)
+            )
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {
+                    "scheduler": plateau,
+                    "interval": "epoch",
+                    # An epoch without validation has no new score to judge by.
+                    "frequency": self.trainer.check_val_every_n_epoch or 1,
+                    "monitor": "val/score",
+                },
+            }
         total = self.trainer.estimated_stepping_batches
+        schedule = self.schedule
 
         def factor(step: int) -> float:
-            return settings.warmup(step) * self.schedule(step / total)
+            return settings.warmup(step) * schedule(step / total)
 
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {

@@ -9,12 +9,12 @@ part gets no gradient and stays in evaluation mode, whatever `train` is told.
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Literal, Self
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from glip_pl.checkpoint import read_state_dict
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -137,7 +137,9 @@ def load_weights(module: nn.Module, path: str, *, may_lack: str, may_add: str) -
     Raises:
         ValueError: The file is missing, is no state dict, or belongs to another network.
     """
-    state = _read_state(path)
+    state = read_state_dict(
+        path, advice="correct backbone.init_args.weights, or use null to start from random weights"
+    )
     own = module.state_dict()
     state = {key: value for key, value in state.items() if not re.search(may_add, key)}
     lacking = [key for key in own if key not in state and not re.search(may_lack, key)]
@@ -155,27 +157,3 @@ def load_weights(module: nn.Module, path: str, *, may_lack: str, may_add: str) -
             "give the weights of exactly this network, or weights=null to start from random ones"
         )
     module.load_state_dict(state, strict=False)
-
-
-def _read_state(path: str) -> dict[str, Tensor]:
-    """Read a state dict without running any code that the file may hold."""
-    if not Path(path).is_file():
-        raise ValueError(
-            f"the weights file {path!r} does not exist; correct backbone.init_args.weights, or use "
-            "null to start from random weights"
-        )
-    try:
-        if path.endswith(".safetensors"):
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # Unpickling fails in many ways; all mean the same to the user.
-        raise ValueError(
-            f"{path!r} cannot be read as weights ({type(error).__name__}); give a .safetensors "
-            "file or a state dict written by torch.save"
-        ) from error
-    for wrapper in ("model", "state_dict"):
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"{path!r} holds no state dict; give a file that maps names to tensors")
-    return state

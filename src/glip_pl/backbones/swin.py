@@ -52,7 +52,8 @@ class SwinBackbone(Backbone):
     ) -> None:
         super().__init__(channel_order="bgr")
         widths = [embed_dim * 2**s for s in range(4)]
-        rates = iter(torch.linspace(0, drop_path, sum(depths)).tolist())
+        last = max(sum(depths) - 1, 1)
+        rates = iter([drop_path * block / last for block in range(sum(depths))])
         drops = [[next(rates) for _ in range(depth)] for depth in depths]
         self.channels = (widths[1], widths[2], widths[3])
         self.patch_embed = PatchEmbed(embed_dim)

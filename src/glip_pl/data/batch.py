@@ -32,6 +32,8 @@ class Sample:
             text.
         image_id: The data set's id of the image.
         original_size: (height, width) in pixels before any resize.
+        phrase_types: Per phrase, the kinds that the data set puts it in ("people"; it may be
+            several); empty when the data set has none.
     """
 
     image: np.ndarray
@@ -42,6 +44,7 @@ class Sample:
     phrase_ids: Tensor
     image_id: int
     original_size: tuple[int, int]
+    phrase_types: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Target:
         original_size: (height, width) of the image file.
         image_id: The data set's id of the image.
         prompt: The words, for pictures and reports only.
+        phrase_types: The kinds of each phrase, for reports only; empty when there are none.
     """
 
     boxes: Tensor
@@ -69,6 +73,7 @@ class Target:
     original_size: tuple[int, int]
     image_id: int
     prompt: Prompt
+    phrase_types: tuple[tuple[str, ...], ...] = ()
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """Move every tensor to a device."""
@@ -149,6 +154,7 @@ def collate(samples: Sequence[Sample], tokenizer: Tokenizer) -> Batch:
             original_size=sample.original_size,
             image_id=sample.image_id,
             prompt=sample.prompt,
+            phrase_types=sample.phrase_types,
         )
         for b, sample in enumerate(samples)
     )

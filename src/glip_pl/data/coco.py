@@ -35,8 +35,8 @@ class _DetectionRecord(ImageRecord):
 class CocoDetection(GroundingDataset):
     """Boxes with category names.
 
-    In training the prompt names all categories that the image shows and sampled others; in
-    evaluation it names all categories, in the order of their ids.
+    In training the prompt names all categories that the image shows and sampled others, unless it
+    is fixed; in evaluation it names all categories, in the order of their ids.
 
     Attributes:
         category_ids: The data set's id of each name; there may be gaps.
@@ -49,6 +49,7 @@ class CocoDetection(GroundingDataset):
         *,
         template: PromptTemplate | None = None,
         max_negatives: int = 85,
+        fixed_prompt: bool = False,
     ) -> None:
         """Note where the data lie.
 
@@ -57,10 +58,13 @@ class CocoDetection(GroundingDataset):
             images: Folder of the image files, relative to the root.
             template: How names become a caption.
             max_negatives: Categories that a training prompt may name and the image does not show.
+            fixed_prompt: Whether training, too, names all categories in the order of their ids, as
+                GLIP is fine-tuned.
         """
         super().__init__(annotations, images)
         self.template = template or PromptTemplate()
         self.max_negatives = max_negatives
+        self.fixed_prompt = fixed_prompt
         self.category_ids: list[int] = []
         self._costs: list[int] = []
         self._budget = 0
@@ -81,7 +85,8 @@ class CocoDetection(GroundingDataset):
         """Take the tokenizer and, in training, check that every image's names fit into a prompt.
 
         Raises:
-            ValueError: The names that one image shows take more tokens than the text encoder reads.
+            ValueError: The names that one image shows, or those of a fixed prompt, take more tokens
+                than the text encoder reads.
         """
         super().connect(tokenizer)
         frame = [self.template.prefix, self.template.separator, self.template.suffix]
@@ -89,6 +94,13 @@ class CocoDetection(GroundingDataset):
         # n names need n - 1 separators: the budget is given the one that each name brings too many.
         self._costs = [tokens + separator for tokens in tokenizer.count(self.names)]
         self._budget = tokenizer.max_tokens - SPECIAL_TOKENS - prefix - suffix + separator
+        total = sum(self._costs)
+        if self.training and self.fixed_prompt and total > self._budget:
+            raise ValueError(
+                f"fixed_prompt names all {len(self.names)} categories in {total} tokens, but the "
+                f"text encoder has room for {self._budget}; raise its max_tokens or leave "
+                "fixed_prompt out of data.train"
+            )
         for record in self._records if self.training else ():
             needed = sum(self._costs[c] for c in set(record.classes.tolist()))
             if needed > self._budget:
@@ -101,7 +113,8 @@ class CocoDetection(GroundingDataset):
     def make_sample(self, index: int, image: np.ndarray) -> Sample:
         """Join boxes and pixels with a prompt."""
         record = self._records[index]
-        named = self._sampled(record) if self.training else list(range(len(self.names)))
+        samples_names = self.training and not self.fixed_prompt
+        named = self._sampled(record) if samples_names else list(range(len(self.names)))
         return Sample(
             image=image,
             boxes=record.boxes.clone(),

@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule
@@ -9,7 +10,7 @@ from torch.utils.data import ConcatDataset, DataLoader, DistributedSampler, Samp
 
 from glip_pl.data.batch import Batch, Sample, collate
 from glip_pl.data.dataset import DatasetBuilder, GroundingDataset
-from glip_pl.data.sampler import MixtureSampler, SameShapeBatches
+from glip_pl.data.sampler import MixtureSampler, SameAspectBatches, SameShapeBatches
 from glip_pl.data.transforms import Pipeline, keep_ratio_size
 from glip_pl.tokens import Tokenizer
 
@@ -31,6 +32,7 @@ class GroundingDataModule(LightningDataModule):
         builder: DatasetBuilder | None = None,
         train_weights: list[float] | None = None,
         batch_size: int = 4,
+        group_by_aspect: bool = False,
         eval_batch_size: int = 8,
         num_workers: int = 0,
         train_transform: Pipeline | None = None,
@@ -48,6 +50,7 @@ class GroundingDataModule(LightningDataModule):
             train_weights: How often each training set is drawn, relative to the others; by default
                 each image is seen once per epoch.
             batch_size: Training images per process and step.
+            group_by_aspect: Whether training batches are all wide or all tall, to pad less.
             eval_batch_size: Images per process and step when validating and testing.
             num_workers: Loader processes; 0 loads in the main process.
             train_transform: By default GLIP's: short side 480 to 800, flipped half of the time.
@@ -68,6 +71,7 @@ class GroundingDataModule(LightningDataModule):
         self.root, self.train, self.val, self.test = Path(root).expanduser(), train, val, test
         self.builder, self.train_weights = builder, train_weights
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.group_by_aspect = group_by_aspect
         self.num_workers, self.seed = num_workers, seed
         self.train_transform = train_transform or Pipeline(
             short_sides=(480, 560, 640, 720, 800), flip=0.5
@@ -142,11 +146,16 @@ class GroundingDataModule(LightningDataModule):
             sampler = MixtureSampler(
                 lengths, self.train_weights, rank=rank, world=world, seed=self.seed
             )
+        batching: dict[str, Any]
+        if self.group_by_aspect:
+            sizes = [dataset.image_size(i) for dataset in self.train for i in range(len(dataset))]
+            batching = {"batch_sampler": SameAspectBatches(sampler, sizes, self.batch_size)}
+        else:
+            drop_last = len(sampler) >= self.batch_size
+            batching = {"sampler": sampler, "batch_size": self.batch_size, "drop_last": drop_last}
         return DataLoader(
             data,
-            batch_size=self.batch_size,
-            sampler=sampler,
-            drop_last=len(sampler) >= self.batch_size,
+            **batching,
             num_workers=self.num_workers,
             collate_fn=self._collate(),
             pin_memory=torch.cuda.is_available(),

@@ -1,7 +1,8 @@
 """Samplers: which images make a batch, and which process gets it."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
+from itertools import islice
 
 import torch
 from torch.utils.data import Sampler
@@ -48,6 +49,45 @@ class SameShapeBatches(Sampler[list[int]]):
 
     def __len__(self) -> int:
         return len(self._batches)
+
+
+class SameAspectBatches(Sampler[list[int]]):
+    """Training batches of images that are all wide or all tall, so that less of them is padding.
+
+    Images come in the order of another sampler, and a batch is complete when its side has enough.
+    What is left of both sides at the end is one last batch: so every process has as many batches in
+    every epoch, and as many images, as without grouping. Official GLIP pre-trains with these two
+    sides.
+    """
+
+    def __init__(
+        self, sampler: Sampler[int], sizes: Sequence[tuple[int, int]], batch_size: int
+    ) -> None:
+        """Prepare to group.
+
+        Args:
+            sampler: Order of the images, this process's share alone; Lightning tells it the epoch.
+            sizes: (height, width) of every image.
+            batch_size: Images per batch; fewer only if the share is smaller than one batch.
+        """
+        self.sampler, self.batch_size = sampler, batch_size
+        self._is_wide = [height < width for height, width in sizes]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        waiting: dict[bool, list[int]] = {True: [], False: []}
+        # Cut before grouping: what is dropped is random, and a small side has its turn, too.
+        for index in islice(self.sampler, len(self) * self.batch_size):
+            is_wide = self._is_wide[index]
+            waiting[is_wide].append(index)
+            if len(waiting[is_wide]) == self.batch_size:
+                yield waiting[is_wide]
+                waiting[is_wide] = []
+        if rest := waiting[True] + waiting[False]:
+            yield rest
+
+    def __len__(self) -> int:
+        assert isinstance(self.sampler, Sized)
+        return max(len(self.sampler) // self.batch_size, 1)
 
 
 class MixtureSampler(Sampler[int]):

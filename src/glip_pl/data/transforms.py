@@ -35,7 +35,9 @@ class Pipeline:
     Attributes:
         short_sides: The image's shorter side after resize, in pixels; one is drawn per sample.
         max_side: Bound of the longer side, which wins over the shorter one.
-        flip: Probability of a horizontal flip; "left" and "right" change places in the caption.
+        flip: Probability of a horizontal flip.
+        mirror_captions: Whether "left" and "right" change places in the caption of a flipped image;
+            official GLIP leaves captions as they are.
         crop: Probability of a random crop that keeps at least one box, whole if it fits.
         color: Probability of a mild change of colours.
     """
@@ -43,6 +45,7 @@ class Pipeline:
     short_sides: Sequence[int] = (800,)
     max_side: int = 1333
     flip: float = 0.0
+    mirror_captions: bool = True
     crop: float = 0.0
     color: float = 0.0
 
@@ -72,7 +75,8 @@ class Pipeline:
         height, width = sample.image.shape[:2]
         sample = _resize(sample, keep_ratio_size((height, width), short, self.max_side))
         if _chance(self.flip):
-            sample = replace(_apply(_FLIP, sample), prompt=mirror(sample.prompt))
+            prompt = mirror(sample.prompt) if self.mirror_captions else sample.prompt
+            sample = replace(_apply(_FLIP, sample), prompt=prompt)
         return sample
 
 
@@ -82,8 +86,8 @@ def keep_ratio_size(size: tuple[int, int], short_side: int, max_side: int) -> tu
     Args:
         size: (height, width) before.
         short_side: The shorter side wanted.
-        max_side: Bound of the longer side. Official GLIP exceeds it by a few pixels for images
-            twenty times longer than wide, this does not.
+        max_side: Bound of the longer side; images twenty times longer than wide exceed it by a few
+            pixels, since the shorter side is rounded first.
 
     Returns:
         (height, width) after.
@@ -92,8 +96,8 @@ def keep_ratio_size(size: tuple[int, int], short_side: int, max_side: int) -> tu
     if long / short * short_side > max_side:
         short_side = max(round(max_side * short / long), 1)
     if short == short_side:
-        return min(size[0], max_side), min(size[1], max_side)
-    long_side = min(int(short_side * long / short), max_side)
+        return size
+    long_side = int(short_side * long / short)
     return (long_side, short_side) if size[0] > size[1] else (short_side, long_side)
 
 

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from glip_pl.layers.precision import at_least_fp32
+
 
 class BiAttention(nn.Module):
     """Exchange features between image positions and text tokens, in both directions.
@@ -96,7 +98,7 @@ class BiAttention(nn.Module):
             shift.flatten(1, 2)[..., None], folded.flatten(1, 2), image.transpose(1, 2)
         )
         # bf16 would round the weights of thousands of positions away.
-        return scores.float().view(*keys.shape[:3], -1)
+        return at_least_fp32(scores).view(*keys.shape[:3], -1)
 
     def _image_update(self, weights: Tensor, text: Tensor) -> Tensor:
         """Each position's mean of the token values, which carry the output projection already."""

@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torchvision.ops import deform_conv2d
 
+from glip_pl.layers.precision import at_least_fp32
+
 TAPS = 9
 
 # Sampled values held at a time. Larger blocks leave the cache, and the allocator returns them to
@@ -54,12 +56,17 @@ def deformable_conv2d(
                 f"{name} has the shape {tuple(given.shape)}, but features {tuple(x.shape)} with "
                 f"stride {stride} need {(len(x), channels, *size)}"
             )
-    wide = torch.promote_types(x.dtype, torch.float32)
-    offset, mask = offset.to(wide), mask.to(wide)
+    offset, mask = at_least_fp32(offset), at_least_fp32(mask)
     if x.device.type != "cpu":
         # The kernel has no bfloat16; official GLIP runs it in float32 as well.
         moved: Tensor = deform_conv2d(
-            x.to(wide), offset, weight.to(wide), bias.to(wide), stride, padding=1, mask=mask
+            at_least_fp32(x),
+            offset,
+            at_least_fp32(weight),
+            at_least_fp32(bias),
+            stride,
+            padding=1,
+            mask=mask,
         )
         return moved.to(x.dtype)
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype

@@ -11,7 +11,12 @@ from glip_pl.boxes import to_cxcywh
 
 @torch.no_grad()
 def atss(
-    anchors: Tensor, level_sizes: Sequence[int], boxes: Tensor, *, num_candidates: int = 9
+    anchors: Tensor,
+    level_sizes: Sequence[int],
+    boxes: Tensor,
+    *,
+    num_candidates: int = 9,
+    margin: float = 0.01,
 ) -> Tensor:
     """Assign boxes to anchors by a threshold that adapts to each box.
 
@@ -24,6 +29,7 @@ def atss(
         level_sizes: Anchors per level; they sum to N.
         boxes: [G, 4], xyxy pixels; G may be 0.
         num_candidates: Candidates per level and box.
+        margin: Pixels by which the centre must lie inside the box on every side.
 
     Returns:
         Matching [N]: the index of the box that each anchor takes, -1 for none. An anchor that
@@ -46,7 +52,7 @@ def atss(
     threshold = candidate_iou.mean(0) + deviation
 
     place = centers[index]  # [C, G, 2]
-    inside = torch.cat([place - boxes[:, :2], boxes[:, 2:] - place], dim=-1).amin(-1) > 0.01
+    inside = torch.cat([place - boxes[:, :2], boxes[:, 2:] - place], dim=-1).amin(-1) > margin
     wanted = torch.zeros_like(iou, dtype=torch.bool)
     wanted.scatter_(0, index, (candidate_iou >= threshold) & inside)
     best, matching = torch.where(wanted, iou, -1.0).max(1)

@@ -1,19 +1,19 @@
 """Detection AP as COCO defines it, with category names, right for any split among processes.
 
-torchmetrics' own mean average precision keeps a list entry per image and gathers entry by entry, so
-it waits forever when processes see different numbers of images. Here boxes are rows of tables that
-are gathered at once; torchmetrics computes on the whole.
+Boxes are rows of tables that are gathered at once; torchmetrics' own mean average precision then
+computes on the whole.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 from torchmetrics.detection import MeanAveragePrecision
 
 from glip_pl.boxes import rescale
 from glip_pl.data.batch import Target
+from glip_pl.metrics.tables import TableMetric, with_image
 from glip_pl.postprocess import Detections
 
 SUMMARY = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large")
@@ -25,7 +25,7 @@ def original_boxes(target: Target) -> Tensor:
     return rescale(target.boxes, target.size, target.original_size)
 
 
-class DetectionAP(Metric):
+class DetectionAP(TableMetric):
     """COCO's average precision over categories.
 
     Sizes are box areas in pixels of the image file; COCO's own tables use mask areas. At most 100
@@ -35,6 +35,13 @@ class DetectionAP(Metric):
         names: The name of each category id; results are reported for these, and only these occur.
     """
 
+    tables: ClassVar[Mapping[str, Tensor]] = {
+        "found_boxes": torch.zeros(0, 4),
+        "found_scores": torch.zeros(0),
+        "found_ids": torch.zeros(0, 2, dtype=torch.long),  # image, category
+        "true_boxes": torch.zeros(0, 4),
+        "true_ids": torch.zeros(0, 3, dtype=torch.long),  # image, category, is crowd
+    }
     found_boxes: list[Tensor]
     found_scores: list[Tensor]
     found_ids: list[Tensor]
@@ -44,18 +51,6 @@ class DetectionAP(Metric):
     def __init__(self, names: Mapping[int, str]) -> None:
         super().__init__()
         self.names = dict(names)
-        for state in ("found_boxes", "found_scores", "found_ids", "true_boxes", "true_ids"):
-            self.add_state(state, default=[], dist_reduce_fx="cat")
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget all images; tables without rows remain, so that idle processes can be gathered."""
-        super().reset()
-        self.found_boxes.append(torch.zeros(0, 4, device=self.device))
-        self.found_scores.append(torch.zeros(0, device=self.device))
-        self.found_ids.append(torch.zeros(0, 2, dtype=torch.long, device=self.device))
-        self.true_boxes.append(torch.zeros(0, 4, device=self.device))
-        self.true_ids.append(torch.zeros(0, 3, dtype=torch.long, device=self.device))
 
     def update(self, detections: Sequence[Detections], targets: Sequence[Target]) -> None:
         """Add images; each image of the set must be added once, by one process.
@@ -78,10 +73,10 @@ class DetectionAP(Metric):
             image = target.image_id
             self.found_boxes.append(found.boxes.float())
             self.found_scores.append(found.scores.float())
-            self.found_ids.append(_with_image(image, target.phrase_ids[found.phrases]))
+            self.found_ids.append(with_image(image, target.phrase_ids[found.phrases]))
             self.true_boxes.append(original_boxes(target)[box].float())
             crowd = target.crowd[box].long()
-            self.true_ids.append(_with_image(image, target.phrase_ids[phrase], crowd))
+            self.true_ids.append(with_image(image, target.phrase_ids[phrase], crowd))
 
     def compute(self) -> dict[str, Tensor]:
         """Average the precision over all images.
@@ -90,9 +85,9 @@ class DetectionAP(Metric):
             `map` (over IoU 0.5 to 0.95), `map_50`, `map_75`, `map_small`, `map_medium`, `map_large`
             and ``class/<name>`` for every category: 0 to 1, or -1 where there is no true box.
         """
-        found_boxes, found_scores = _table(self.found_boxes), _table(self.found_scores)
-        found_ids, true_ids = _table(self.found_ids), _table(self.true_ids)
-        true_boxes = _table(self.true_boxes)
+        found_boxes, found_scores, found_ids, true_boxes, true_ids = (
+            self.table(name).cpu() for name in self.tables
+        )
         results = {key: torch.tensor(ABSENT) for key in SUMMARY}
         results |= {f"class/{name}": torch.tensor(ABSENT) for name in self.names.values()}
         if not len(true_ids):
@@ -131,16 +126,6 @@ class DetectionAP(Metric):
         ):
             results[f"class/{self.names[category]}"] = value
         return results
-
-
-def _with_image(image: int, *columns: Tensor) -> Tensor:
-    """Join columns of ids [n] with the image's id in front, [n, 1 + len(columns)]."""
-    return torch.stack([torch.full_like(columns[0], image), *columns], dim=1)
-
-
-def _table(parts: list[Tensor] | Tensor) -> Tensor:
-    """Join the parts of a state, which is one tensor already after processes were gathered."""
-    return parts.cpu() if isinstance(parts, Tensor) else torch.cat(parts).cpu()
 
 
 def _rows_per_image(image_ids: Tensor, images: Tensor) -> tuple[Tensor, ...]:

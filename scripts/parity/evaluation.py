@@ -1,0 +1,115 @@
+"""Metrics on given predictions."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glip_pl.data.batch import Target
+from glip_pl.metrics import LVISAP, PhraseRecall
+from glip_pl.postprocess import Detections
+from glip_pl.prompts import Prompt
+from parity.case import Case, Stage
+
+# Metrics are kept in single precision.
+ATOL = 1e-6
+PROTOCOLS = {"separate": "any", "merged": "merged"}
+LVIS_NAMES = {
+    "AP": "map",
+    "AP50": "map_50",
+    "AP75": "map_75",
+    "APs": "map_small",
+    "APm": "map_medium",
+    "APl": "map_large",
+    "APr": "map_rare",
+    "APc": "map_common",
+    "APf": "map_frequent",
+}
+
+
+def check_recall(case: Case) -> Iterator[Stage]:
+    """Compare the phrase recall of Flickr30k Entities by both protocols."""
+    sentences = case.facts["sentences"].values()
+    phrases = [phrase for texts in sentences for text in texts for phrase in text]
+    types = sorted({name for phrase in phrases for name in phrase["phrase_type"]})
+    for official, protocol in PROTOCOLS.items():
+        metric = PhraseRecall((1, 5, 10, -1), protocol=protocol, types=types)
+        for prediction in case.facts["predictions"]:
+            found, target = _sentence(case.facts, prediction)
+            metric.update([found], [target])
+        values = metric.compute()
+        for k, by_type in case.facts["expected"][official].items():
+            for name, expected in by_type.items():
+                key = f"recall@{'all' if k == '-1' else k}" + ("" if name == "all" else f"/{name}")
+                yield Stage(f"{official} {key}", abs(float(values[key]) - expected), ATOL)
+
+
+def check_lvis(case: Case) -> Iterator[Stage]:
+    """Compare the average precision of LVIS, with its limits per category and per image."""
+    for name, expected in case.facts["expected"].items():
+        protocol, _, limit = name.partition("_")
+        metric = LVISAP(
+            case.facts["dataset"],
+            protocol=protocol,
+            max_detections=int("".join(c for c in limit if c.isdigit())),
+        )
+        categories = [category["id"] for category in case.facts["dataset"]["categories"]]
+        for image in case.facts["predictions"]:
+            labels = torch.tensor([categories.index(c) for c in image["labels"]])
+            found = Detections(_boxes(image["boxes"]), torch.tensor(image["scores"]), labels)
+            metric.update([found], [_target(int(image["image_id"]), torch.tensor(categories))])
+        values = metric.compute()
+        for official, ours in LVIS_NAMES.items():
+            deviation = abs(float(values[ours]) - expected[official])
+            yield Stage(f"{name} {official}", deviation, ATOL)
+
+
+def _sentence(facts: dict[str, Any], prediction: dict[str, Any]) -> tuple[Detections, Target]:
+    """Give the ranked boxes of a sentence's phrases, and the true ones."""
+    phrases = facts["sentences"][prediction["image_id"]][prediction["sentence_id"]]
+    truth, shows, guesses, scores, named = [], [], [], [], []
+    for k, phrase in enumerate(phrases):
+        for box in facts["gt_boxes"][prediction["image_id"]][phrase["phrase_id"]]:
+            truth.append(box)
+            shows.append([j == k for j in range(len(phrases))])
+        ranked = prediction["boxes"][k]
+        guesses += ranked
+        scores += [1 / rank for rank in range(1, len(ranked) + 1)]
+        named += [k] * len(ranked)
+    target = _target(
+        int(prediction["image_id"]),
+        torch.full((len(phrases),), -1),
+        boxes=_boxes(truth),
+        shows=torch.tensor(shows),
+        phrase_types=tuple(tuple(phrase["phrase_type"]) for phrase in phrases),
+    )
+    return Detections(_boxes(guesses), torch.tensor(scores), torch.tensor(named)), target
+
+
+def _boxes(rows: list[list[float]]) -> Tensor:
+    return torch.tensor(rows, dtype=torch.float).reshape(-1, 4)
+
+
+def _target(
+    image_id: int,
+    phrase_ids: Tensor,
+    *,
+    boxes: Tensor | None = None,
+    shows: Tensor | None = None,
+    phrase_types: tuple[tuple[str, ...], ...] = (),
+) -> Target:
+    count = len(phrase_ids)
+    boxes = torch.zeros(0, 4) if boxes is None else boxes
+    return Target(
+        boxes=boxes,
+        shows=torch.zeros(0, count, dtype=torch.bool) if shows is None else shows,
+        positive_map=torch.zeros(count, 1, dtype=torch.bool),
+        crowd=torch.zeros(len(boxes), dtype=torch.bool),
+        phrase_ids=phrase_ids,
+        size=(1, 1),
+        original_size=(1, 1),
+        image_id=image_id,
+        prompt=Prompt("a" * count, tuple(((k, k + 1),) for k in range(count))),
+        phrase_types=phrase_types,
+    )

@@ -1,0 +1,228 @@
+"""The whole model on an image and a prompt, from the pixels to the detections."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from glip_pl.boxes import inclusive
+from glip_pl.data.batch import Target, pad_images
+from glip_pl.postprocess import Detections, PostProcess
+from glip_pl.prompts import Prompt
+from glip_pl.task import GroundingTask
+from glip_pl.tokens import TokenBatch
+from parity.case import Case, Stage, compare, differing
+from parity.recipe import recipe_image, recipe_task
+
+LEVELS = tuple(f"p{level}" for level in range(3, 8))
+INPUT_STEP, TEXT_STEP = 8, 8
+
+
+def check_forward(case: Case) -> Iterator[Stage]:
+    """Compare every stage of the forward pass, then the detections."""
+    task = recipe_task(case.facts["model"])
+    images = [
+        recipe_image(image["height"], image["width"], image["seed"])
+        for image in case.facts["images"]
+    ]
+    digests = (hashlib.sha256(image.tobytes()).hexdigest() for image in images)
+    known = (image["sha256"] for image in case.facts["images"])
+    yield differing("images", zip(digests, known, strict=True))
+    pixels, mask = pad_images(images)
+    # Official GLIP pads every caption to 256 tokens; here padding them changes nothing else.
+    ids, text_mask = case.arrays["input_ids"].long(), case.arrays["attention_mask"].bool()
+    tokens = task.model.text.tokenizer([Prompt(c, ()) for c in case.facts["captions"]])
+    real = tokens.ids.shape[1]
+    yield compare("input_ids", tokens.ids, ids[:, :real] * text_mask[:, :real], atol=0)
+    padded = TokenBatch(ids, text_mask, torch.zeros(*ids.shape, 2, dtype=torch.long))
+    with torch.inference_mode():
+        seen = _watched(task, pixels, mask, padded)
+        yield from _stages(case, seen)
+        # Users run without the padded tokens.
+        output = task.model(pixels, mask, tokens)
+    full = torch.cat([seen[f"dot_{level}"] for level in LEVELS], dim=1)[..., :real]
+    valid = tokens.mask[:, None].expand_as(full)
+    yield compare("dot, unpadded", output.logits[valid], full[valid], atol=_atol(case, "dot"))
+    labels = {int(label): places for label, places in case.facts["label_to_tokens"].items()}
+    targets = [label_target(labels, (i.shape[0], i.shape[1]), real) for i in images]
+    for i, found in enumerate(PostProcess()(output, targets)):
+        reference = Detections(
+            *(case.arrays[f"det{i}_{part}"] for part in ("boxes", "scores", "labels"))
+        )
+        yield unmatched(f"det{i}", found, reference, list(labels), **_detection_tolerance(case))
+
+
+def unmatched(
+    name: str,
+    found: Detections,
+    reference: Detections,
+    labels: list[int],
+    *,
+    box: float = 0.05,
+    score: float = 1e-3,
+) -> Stage:
+    """Count the detections of either side that have no partner on the other."""
+    ours = inclusive(found.boxes).double()
+    same = torch.tensor(labels)[found.phrases][:, None] == reference.phrases.long()
+    near = (ours[:, None] - reference.boxes.double()).abs().amax(-1) <= box
+    alike = (found.scores[:, None].double() - reference.scores.double()).abs() <= score
+    free = same & near & alike
+    matched = 0
+    for row in range(len(free)):
+        (partners,) = free[row].nonzero(as_tuple=True)
+        if len(partners):
+            matched += 1
+            free[:, partners[0]] = False
+    return Stage(f"{name} unmatched", float(max(free.shape) - matched), 0.0)
+
+
+def label_target(labels: dict[int, list[int]], size: tuple[int, int], num_tokens: int) -> Target:
+    """Make a target that tells the tokens of each label; it has no boxes."""
+    positive_map = torch.zeros(len(labels), num_tokens, dtype=torch.bool)
+    for row, places in enumerate(labels.values()):
+        positive_map[row, places] = True
+    return Target(
+        boxes=torch.zeros(0, 4),
+        shows=torch.zeros(0, len(labels), dtype=torch.bool),
+        positive_map=positive_map,
+        crowd=torch.zeros(0, dtype=torch.bool),
+        phrase_ids=torch.tensor(list(labels)),
+        size=size,
+        original_size=size,
+        image_id=0,
+        prompt=Prompt("", ()),
+    )
+
+
+def _watched(
+    task: GroundingTask, pixels: Tensor, mask: Tensor, tokens: TokenBatch
+) -> dict[str, Tensor]:
+    """Run the model and note what comes out of each stage, under the reference's names."""
+    model, seen = task.model, dict[str, Tensor]()
+
+    def note(module: nn.Module, name: str) -> Any:
+        def hook(_: nn.Module, __: Any, output: Any) -> None:
+            for key, value in _named(name, output, shapes):
+                seen[key] = value
+
+        return module.register_forward_hook(hook)
+
+    shapes: list[torch.Size] = []
+    backbone: Any = model.backbone
+    seen["input"] = backbone.normalise(pixels, mask)
+    with ExitStack() as stack:
+        watched = [(backbone.layers[0], "c2"), (backbone, "c"), (model.fpn, "p")]
+        watched += [(block, f"tower{i}") for i, block in enumerate(_tower(model.fusion))]
+        for module, name in watched:
+            stack.callback(note(module, name).remove)
+        offsets: list[Tensor] = []
+        stack.callback(
+            model.head.box_offset.register_forward_hook(
+                lambda _, __, output: offsets.append(output)
+            ).remove
+        )
+        text = model.encode_text(tokens)
+        output = model.ground(model.encode_image(pixels, mask), text)
+    seen["lang"] = text.hidden
+    split = list(output.level_sizes)
+    per_level = {"dot": output.logits, "ctr": output.centerness}
+    for name, value in per_level.items():
+        names = (f"{name}_{level}" for level in LEVELS)
+        seen |= dict(zip(names, value.split(split, 1), strict=True))
+    for k, (level, part) in enumerate(zip(LEVELS, offsets[0].split(split, 1), strict=True)):
+        seen[f"box_{level}"] = part * model.head.level_scale[k]
+    return seen
+
+
+def _tower(fusion: Any) -> Iterator[nn.Module]:
+    """Yield the modules of the fusion plugin in official order."""
+    if not hasattr(fusion, "exchange"):
+        yield from fusion.tower
+        return
+    for blocks in zip(fusion.exchange, fusion.text_tower, fusion.tower, strict=True):
+        yield from blocks
+
+
+def _named(name: str, output: Any, shapes: list[torch.Size]) -> Iterator[tuple[str, Tensor]]:
+    """Name what a module returned: maps, tokens, or flattened cells and tokens."""
+    if name == "c2":
+        yield "c2", output[0].permute(0, 3, 1, 2)
+    elif name == "c":
+        yield from ((f"c{k + 3}", level) for k, level in enumerate(output))
+    elif isinstance(output, Tensor):
+        yield f"{name}_lang", output
+    elif len(output) == 2:
+        cells, text = output
+        yield f"{name}_lang", text
+        levels = cells.split([shape.numel() for shape in shapes], 1)
+        for level, part, shape in zip(LEVELS, levels, shapes, strict=True):
+            yield f"{name}_{level}", part.transpose(1, 2).unflatten(2, shape)
+    else:
+        shapes[:] = [level.shape[-2:] for level in output]
+        prefix = name if name == "p" else f"{name}_p"
+        yield from ((f"{prefix}{k + 3}", level) for k, level in enumerate(output))
+
+
+def _stages(case: Case, seen: dict[str, Tensor]) -> Iterator[Stage]:
+    """Compare what was seen with every array that the case has of it."""
+    unused = set(case.arrays)
+    hidden, real = seen.pop("lang"), case.arrays["attention_mask"].bool()
+    pixels = seen.pop("input")[..., ::INPUT_STEP, ::INPUT_STEP]
+    lang = _atol(case, "lang")
+    special = {
+        "input_sub": (pixels, None),
+        "lang_hidden": (hidden[:, : case.facts["tokens_saved"]], lang),
+        # A sum over 768 channels gathers their rounding.
+        "lang_embedded_sum": ((hidden * real[..., None]).sum(-1), lang * hidden.shape[-1] ** 0.5),
+    }
+    for name, (value, tolerance) in special.items():
+        if name in unused:
+            unused.remove(name)
+            yield case.compare(name, value, atol=tolerance)
+    for name, value in seen.items():
+        atol = _atol(case, _part(name))
+        for kind in ("_cmean", "_cstd", "_sub", "_tokmean", ""):
+            if f"{name}{kind}" in unused:
+                unused.remove(f"{name}{kind}")
+                reference = case.arrays[f"{name}{kind}"]
+                yield case.compare(f"{name}{kind}", _reduced(kind, value, reference), atol=atol)
+    given = ("input_ids", "attention_mask", "image", "det")  # Images are known by their hash.
+    left = [name for name in sorted(unused) if not name.startswith(given)]
+    yield differing("arrays not compared", iter((name, None) for name in left))
+
+
+def _part(name: str) -> str:
+    """Name the tolerance that holds for a stage."""
+    for prefix, part in (("c", "body"), ("p", "fpn"), ("box", "box"), ("ctr", "ctr")):
+        if name.startswith(prefix) and (prefix != "c" or name[1].isdigit()):
+            return part
+    return "dot"
+
+
+def _reduced(kind: str, value: Tensor, reference: Tensor) -> Tensor:
+    """Reduce a map or the logits as the reference was reduced."""
+    if kind == "_cmean":
+        return value.mean((2, 3))
+    if kind == "_cstd":
+        return value.std((2, 3), correction=0)
+    if kind == "_sub":
+        kept = reference.shape[1]
+        return value[:, :: max(1, value.shape[1] // kept)][:, :kept]
+    if kind == "_tokmean":
+        return value.mean(1)
+    if value.ndim == 3 and value.shape[:2] == reference.shape[:2]:
+        return value[..., : reference.shape[2]]
+    if value.ndim == 3:  # Tokens: the first of them, every eighth channel.
+        return value[:, : reference.shape[1], ::TEXT_STEP]
+    return value
+
+
+def _atol(case: Case, part: str) -> float:
+    return float(case.facts["tolerances_atol"][part])
+
+
+def _detection_tolerance(case: Case) -> dict[str, float]:
+    return {"box": _atol(case, "det_box_px"), "score": _atol(case, "det_score")}
