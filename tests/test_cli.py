@@ -211,6 +211,26 @@ def failure(capsys, arguments):
     return capsys.readouterr().err
 
 
+def test_rates_fall_where_the_score_stays(shapes_arguments, tmp_path):
+    main(
+        [
+            "fit",
+            *shapes_arguments,
+            "--model.schedule=glip_pl.optim.Plateau",
+            "--model.schedule.init_args.patience=0",
+            "--model.schedule.init_args.min_lr=0",
+            "--model.optimizer.lr=1e-12",
+            "--model.optimizer.warmup_steps=0",
+            "--trainer.max_epochs=3",
+        ]
+    )
+
+    last = torch.load(next((tmp_path / "runs").rglob("last.ckpt")), weights_only=True)
+    rates = {g["name"]: g["lr"] for g in last["optimizer_states"][0]["param_groups"]}
+    # The first epoch sets the score; the second and third are no better.
+    assert rates["head"] == pytest.approx(1e-14)
+
+
 def test_a_wrong_data_root_is_told_how_to_be_mended(capsys, shapes_arguments, tmp_path):
     arguments = [*shapes_arguments, f"--data.root={tmp_path}/nowhere"]
 

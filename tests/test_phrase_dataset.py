@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from helpers import FakeTokenizer, write_image
 
 from glip_pl.data import PhraseGrounding, collate
@@ -111,3 +112,53 @@ def test_a_set_whose_captions_are_all_too_long_is_refused(tmp_path):
 
 def test_a_phrase_set_has_no_class_names(tmp_path):
     assert load(tmp_path, [(DOG, BOX_A)]).names == []
+
+
+@pytest.fixture
+def packed(tmp_path):
+    """A training set whose captions are packed with others."""
+    dataset = load(tmp_path, [(DOG, BOX_B), (MAN, BOX_A)])
+    dataset.training, dataset.max_distractors = True, 20
+    return dataset
+
+
+def test_packed_captions_keep_their_phrases_and_add_none(packed):
+    torch.manual_seed(0)
+
+    prompts = [packed[0].prompt for _ in range(40)]
+
+    assert {prompt.phrases for prompt in prompts} == {("a man", "a dog")}
+    lengths = {len(prompt.caption) for prompt in prompts}
+    assert min(lengths) == len(CAPTION)  # Some stay alone.
+    assert len(lengths) > 3
+
+
+def test_packing_uses_the_tokens_up_and_never_more(packed):
+    torch.manual_seed(0)
+    tokenizer = FakeTokenizer(64)
+
+    counts = [tokenizer([packed[0].prompt]).ids.shape[1] for _ in range(40)]
+
+    # The shortest other caption takes three tokens with its full stop.
+    assert max(counts) > 64 - 3
+    assert max(counts) <= 64
+
+
+def test_an_evaluation_packs_nothing(packed):
+    packed.training = False
+
+    assert all(packed[0].prompt.caption == CAPTION for _ in range(20))
+
+
+def test_boxes_that_a_detector_was_unsure_of_are_left_out(tmp_path):
+    dataset = load(tmp_path, [(MAN, BOX_A), (DOG, BOX_B)])
+    document = json.loads((tmp_path / "grounding.json").read_text())
+    for entry, score in zip(document["annotations"], (0.5, 0.6, 0.9), strict=True):
+        entry["score"] = score
+    (tmp_path / "grounding.json").write_text(json.dumps(document))
+    dataset.min_score = 0.5
+    dataset.load(tmp_path)
+    dataset.connect(FakeTokenizer(64))
+
+    assert dataset[0].prompt.phrases == ("a dog",)
+    assert len(dataset) == 2

@@ -10,6 +10,7 @@ from glip_pl.prompts import (
     mirror,
     positive_map,
     split_names,
+    surround,
     training_names,
 )
 
@@ -134,3 +135,10 @@ def test_training_names_come_in_random_order():
 
     counts = torch.bincount(torch.tensor(firsts), minlength=4)
     assert counts.min() > 60  # 100 each on average; 60 is more than four deviations below.
+
+
+def test_captions_around_a_prompt_move_its_spans():
+    prompt = surround(Prompt("a cat sits", (((0, 5),),)), ["one.", "two"], ["three"])
+
+    assert prompt.caption == "one. two. a cat sits. three. "
+    assert prompt.phrases == ("a cat",)

@@ -83,6 +83,21 @@ def clean_name(name: str) -> str:
     return " ".join(without_note.split())
 
 
+def surround(prompt: Prompt, before: Sequence[str], after: Sequence[str]) -> Prompt:
+    """Put other captions before and after that of a prompt; its phrases stay the only ones."""
+    start = "".join(_sentence(caption) for caption in before)
+    caption = start + _sentence(prompt.caption) + "".join(_sentence(caption) for caption in after)
+    spans = tuple(
+        tuple((a + len(start), b + len(start)) for a, b in phrase)
+        for phrase in prompt.tokens_positive
+    )
+    return Prompt(caption, spans)
+
+
+def _sentence(caption: str) -> str:
+    return caption + (" " if caption.endswith(".") else ". ")
+
+
 def split_names(text: str) -> list[str]:
     """Read a class list as a user types it: "person. hair drier." or "person, hair drier".
 

@@ -20,8 +20,11 @@ from glip_pl.data.annotations import (
 )
 from glip_pl.data.batch import Sample
 from glip_pl.data.dataset import SPECIAL_TOKENS, GroundingDataset
-from glip_pl.prompts import Prompt, Span
+from glip_pl.prompts import Prompt, Span, surround
 from glip_pl.tokens import Tokenizer
+
+# Share of the training captions that stay alone, and of the others that get all distractors.
+_ALONE, _ALL = 0.4, 0.5
 
 _Link = tuple[tuple[Span, ...], Box, bool]
 
@@ -43,14 +46,26 @@ class PhraseGrounding(GroundingDataset):
     one box that shows several phrases.
     """
 
-    def __init__(self, annotations: str, images: str = "images") -> None:
+    def __init__(
+        self,
+        annotations: str,
+        images: str = "images",
+        *,
+        max_distractors: int = 0,
+        min_score: float = 0.0,
+    ) -> None:
         """Note where the data lie.
 
         Args:
             annotations: JSON file, relative to the data module's root.
             images: Folder of the image files, relative to the root.
+            max_distractors: Captions of other images that a training caption may be packed with, as
+                far as the text encoder's tokens go; GLIP packs web captions with up to 20.
+            min_score: Annotations with a ``score`` that is not above it are left out, where a
+                detector drew the boxes; GLIP takes 0.5.
         """
         super().__init__(annotations, images)
+        self.max_distractors, self.min_score = max_distractors, min_score
         self._source = Path(annotations)
         self._loaded: Sequence[_PhraseRecord] = []
         self._records: Sequence[_PhraseRecord] = []
@@ -63,6 +78,10 @@ class PhraseGrounding(GroundingDataset):
         captions = {i: str(entry.get("caption", "")) for i, (_, entry) in images.items()}
         links: dict[int, list[_Link]] = {i: [] for i in images}
         for record, entry, box in usable_boxes(document, images, self.problems):
+            if float(entry.get("score", 1.0)) <= self.min_score:
+                kind = f"score of at most {self.min_score}"
+                self.problems.setdefault(kind, []).append(name_of(entry))
+                continue
             spans = _spans(entry, captions[record.image_id])
             if spans is None:
                 self.problems.setdefault("span outside the caption", []).append(name_of(entry))
@@ -106,16 +125,38 @@ class PhraseGrounding(GroundingDataset):
     def make_sample(self, index: int, image: np.ndarray) -> Sample:
         """Join caption, boxes and pixels."""
         record = self._records[index]
+        packed = self.training and self.max_distractors > 0
         return Sample(
             image=image,
             boxes=record.boxes.clone(),
-            prompt=record.prompt,
+            prompt=self._packed(record.prompt) if packed else record.prompt,
             shows=record.shows.clone(),
             crowd=record.crowd.clone(),
             phrase_ids=torch.full((record.shows.shape[1],), -1),
             image_id=record.image_id,
             original_size=record.size,
         )
+
+    def _packed(self, prompt: Prompt) -> Prompt:
+        """Put captions of other images around a caption, as many as the tokens allow."""
+        assert self.tokenizer is not None
+        if float(torch.rand(())) < _ALONE:
+            return prompt
+        most = self.max_distractors
+        if float(torch.rand(())) >= _ALL:
+            most = int(torch.randint(most, ()))
+        drawn = torch.randint(len(self._records), (most,)).tolist()
+        captions = [prompt.caption, *(self._records[index].prompt.caption for index in drawn)]
+        # One more for the full stop that ends each caption.
+        own, *counts = (count + 1 for count in self.tokenizer.count(captions))
+        left = self.tokenizer.max_tokens - SPECIAL_TOKENS - own
+        others = []
+        for caption, count in zip(captions[1:], counts, strict=True):
+            if count <= left:
+                others.append(caption)
+                left -= count
+        place = int(torch.randint(len(others) + 1, ()))
+        return surround(prompt, others[:place], others[place:])
 
 
 def _spans(entry: Mapping[str, Any], caption: str) -> tuple[Span, ...] | None:
