@@ -92,8 +92,9 @@ parity: $(VENV)/.ready $(VENV)/.ready-small ## Compare with values of official G
 compare: $(VENV)/.ready ## Train late and deep fusion alike on referring phrases and compare them
 	$(VENV)/bin/python scripts/compare_fusion.py $(ARGS)
 
+# Two processes with one thread each: most tests are too small to share among threads.
 test: $(VENV)/.ready $(VENV)/.ready-small ## Run the tests (ARGS go to pytest)
-	$(VENV)/bin/pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n 2 $(ARGS)
 
 lint: $(VENV)/.ready ## Check style
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .

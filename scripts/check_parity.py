@@ -48,15 +48,16 @@ def main() -> int:
     failures = stages = 0
     for case in found:
         print(f"{case.path.stem} ({case.facts['kind']})", flush=True)
-        worst = 0.0
+        worst, count = 0.0, 0
         for stage in check(case):
-            stages += 1
+            count += 1
             failures += not stage.passed
             worst = max(worst, stage.deviation / stage.tolerance if stage.tolerance else 0.0)
             if not (arguments.quiet and stage.passed):
                 mark = "" if stage.passed else "   <-- beyond tolerance"
                 print(f"  {stage.name:34} {stage.deviation:10.3g}  of {stage.tolerance:.3g}{mark}")
-        print(f"  at most {worst:.1%} of what is allowed", flush=True)
+        stages += count
+        print(f"  {count} stages, at most {worst:.1%} of what is allowed", flush=True)
     print(f"{len(found)} cases, {stages} stages, {failures} beyond tolerance")
     return 1 if failures else 0
 
