@@ -73,7 +73,7 @@ def checkpoint(shapes_arguments, tmp_path):
     return tmp_path / "runs/run/version_0/checkpoints/last.ckpt"
 
 
-def test_predict_writes_a_picture_and_a_record_per_image(checkpoint, shapes_root, tmp_path):
+def test_predict_writes_a_picture_and_a_record_per_image(checkpoint, shapes_root, tmp_path, capsys):
     out = tmp_path / "out"
     image = sorted((shapes_root / "images").iterdir())[0]
 
@@ -93,6 +93,7 @@ def test_predict_writes_a_picture_and_a_record_per_image(checkpoint, shapes_root
     assert record["image"] == str(image)
     assert {d["phrase"] for d in record["detections"]} <= {"red circle", "blue square", "unknown"}
     picture = np.asarray(Image.open(out / f"{image.stem}.png"))
+    assert f"{image.name}: " in capsys.readouterr().out
     # A small image is enlarged by a whole factor, so that the words can be read.
     assert picture.shape == (384, 384, 3)
 

@@ -60,9 +60,12 @@ def read_state_dict(path: str, *, advice: str) -> dict[str, Tensor]:
         mapped = zipfile.is_zipfile(path)
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # Unpickling fails in many ways; all mean the same to the user.
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        if "weights_only" in str(error).lower() or "Unsupported" in str(error):
-            reason = "it holds more than numbers, and code in it is never run"
+        harmful = "weights_only" in str(error).lower() or "Unsupported" in str(error)
+        reason = (
+            "it holds more than numbers, and code in it is never run"
+            if harmful
+            else "it is damaged, or no such file"
+        )
         raise ValueError(
             f"{path!r} cannot be read as weights ({reason}); give a .safetensors file or a state "
             "dict written by torch.save"

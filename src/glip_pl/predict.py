@@ -2,6 +2,7 @@
 
 import glob
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,10 @@ def predict(
             colors += [-1] * len(others.scores)
         texts = [f"{name} {score:.2f}" for name, score in zip(labels, scores.tolist(), strict=True)]
         picture = draw(pixels, boxes, texts, colors=colors)
-        Image.fromarray(picture).save(folder / f"{path.stem}.png")
+        target = folder / f"{path.stem}.png"
+        Image.fromarray(picture).save(target)
+        counts = ", ".join(f"{count} {name}" for name, count in Counter(labels).items())
+        print(f"{path.name}: {counts or f'nothing above {threshold}'}; see {target}")
         records.append(_record(path, labels, scores, boxes))
     (folder / "predictions.json").write_text(json.dumps(records, indent=2) + "\n")
     return records

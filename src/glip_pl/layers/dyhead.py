@@ -46,10 +46,6 @@ class DyHeadBlock(nn.Module):
         self.activation = DynamicReLU(d_model)
         nn.init.normal_(self.level_attention.weight, std=0.01)
         self.level_attention.bias = nn.Parameter(torch.zeros(1))
-        # No detours at the start: random ones would be as long as the features are large, which
-        # after a pyramid without norms is several cells (arXiv 1811.11168, Sec. 4.1).
-        for parameter in self.offset.parameters():
-            nn.init.zeros_(parameter)
 
     def forward(self, levels: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Update every level.
