@@ -25,6 +25,7 @@ class DeepFusion(FusionPlugin):
         num_heads: Heads of the attention between image and text, each `d_model` wide as in GLIP.
         dropout: Dropout of both.
         anchor_scale: Side of an anchor in cells of its level.
+        still_start: See `DyHeadBlock`.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class DeepFusion(FusionPlugin):
         num_heads: int = 8,
         dropout: float = 0.1,
         anchor_scale: float = 8.0,
+        still_start: bool = False,
     ) -> None:
         super().__init__()
         self.d_token = d_text
@@ -56,7 +58,9 @@ class DeepFusion(FusionPlugin):
             BertLayer(d_text, num_heads=max(d_text // 64, 1), dropout=dropout)
             for _ in range(num_layers)
         )
-        self.tower = nn.ModuleList(DyHeadBlock(d_model) for _ in range(num_layers))
+        self.tower = nn.ModuleList(
+            DyHeadBlock(d_model, still_start=still_start) for _ in range(num_layers)
+        )
 
     def forward(self, image: PyramidFeatures, text: TextFeatures) -> FusionOutput:
         """Exchange, then let each side think for itself, L times."""

@@ -18,15 +18,24 @@ class LateFusion(FusionPlugin):
         d_text: Width of the text features.
         num_layers: DyHead blocks; GLIP has 6 (T) or 8 (L).
         anchor_scale: Side of an anchor in cells of its level.
+        still_start: See `DyHeadBlock`.
     """
 
     def __init__(
-        self, *, d_model: int, d_text: int, num_layers: int = 6, anchor_scale: float = 8.0
+        self,
+        *,
+        d_model: int,
+        d_text: int,
+        num_layers: int = 6,
+        anchor_scale: float = 8.0,
+        still_start: bool = False,
     ) -> None:
         super().__init__()
         self.d_token = d_text
         self.anchor_scale = anchor_scale
-        self.tower = nn.ModuleList(DyHeadBlock(d_model) for _ in range(num_layers))
+        self.tower = nn.ModuleList(
+            DyHeadBlock(d_model, still_start=still_start) for _ in range(num_layers)
+        )
 
     def prepare_image(self, image: PyramidFeatures) -> PyramidFeatures:
         """Run the whole tower: none of it needs the text."""

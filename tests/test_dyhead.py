@@ -108,3 +108,16 @@ def test_autocast_to_bf16_stays_near():
 def test_groups_of_unequal_size_are_refused():
     with pytest.raises(ValueError, match=r"d_model=24 .* groups=16"):
         DyHeadBlock(24)
+
+
+def test_a_still_start_begins_as_a_plain_convolution():
+    torch.manual_seed(0)
+    module, levels = DyHeadBlock(8, groups=4, still_start=True), pyramid()
+    seen = []
+    module.same.register_forward_hook(lambda _, args, output: seen.append(output))
+
+    module(levels)
+
+    # The modulation of every tap starts at sigmoid(0), a half.
+    plain = F.conv2d(levels[0], module.same.weight / 2, module.same.bias, padding=1)
+    torch.testing.assert_close(seen[0], module.same.norm(plain), atol=1e-5, rtol=1e-5)

@@ -80,8 +80,8 @@ class GroundingCLI(LightningCLI):
         )
         parser.link_arguments("model.d_text", "model.text.init_args.d_text")
         # A plugin takes those of them that its constructor has.
-        for size in ("d_model", "d_text", "num_layers", "dropout", "anchor_scale"):
-            parser.link_arguments(f"model.{size}", f"model.fusion.init_args.{size}")
+        for name in ("d_model", "d_text", "num_layers", "dropout", "anchor_scale", "still_start"):
+            parser.link_arguments(f"model.{name}", f"model.fusion.init_args.{name}")
         # Where a checkpoint is given, what it says of its model takes the place of these.
         parser.set_defaults(
             {

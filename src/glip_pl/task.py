@@ -44,6 +44,7 @@ class GroundingTask(LightningModule):
         num_layers: Layers of the fusion plugin; the command line passes it on.
         dropout: Dropout of the fusion plugin, likewise.
         anchor_scale: Side of its anchors in cells, likewise.
+        still_start: Whether its deformable convolutions start as plain ones, likewise.
         extra_levels: Pyramid levels beyond the backbone's coarsest.
         drop_block: Share of cells that the pyramid drops in training; GLIP has 0.3.
         initial_temperature: Start value of the head's temperature; GLIP has 1.
@@ -69,6 +70,7 @@ class GroundingTask(LightningModule):
         num_layers: int = 6,
         dropout: float = 0.1,
         anchor_scale: float = 8.0,
+        still_start: bool = False,
         extra_levels: int = 2,
         drop_block: float = 0.0,
         initial_temperature: float = 0.1,
