@@ -3,11 +3,13 @@
 GLIP-T (B) and up; GLIP, Sec. 3.2.
 """
 
-from torch import nn
+from typing import Literal
+
+from torch import Tensor, nn
 
 from glip_pl.anchors import cell_anchors
 from glip_pl.fusion import FusionOutput, FusionPlugin, PyramidFeatures, TextFeatures
-from glip_pl.layers.attention import BiAttention
+from glip_pl.layers.attention import BiAttention, ImageAttention
 from glip_pl.layers.bert import BertLayer
 from glip_pl.layers.dyhead import DyHeadBlock
 from glip_pl.layers.pyramid import flatten, unflatten
@@ -26,6 +28,8 @@ class DeepFusion(FusionPlugin):
         dropout: Dropout of both.
         anchor_scale: Side of an anchor in cells of its level.
         still_start: See `DyHeadBlock`.
+        direction: "both", as in every released GLIP; or "to_image", where the image reads the text
+            and the text knows nothing of the image.
     """
 
     def __init__(
@@ -38,12 +42,15 @@ class DeepFusion(FusionPlugin):
         dropout: float = 0.1,
         anchor_scale: float = 8.0,
         still_start: bool = False,
+        direction: Literal["both", "to_image"] = "both",
     ) -> None:
         super().__init__()
         self.d_token = d_text
         self.anchor_scale = anchor_scale
+        self.direction = direction
+        attention = BiAttention if direction == "both" else ImageAttention
         self.exchange = nn.ModuleList(
-            BiAttention(
+            attention(
                 d_model,
                 d_text,
                 d_attention=num_heads * d_model,
@@ -68,9 +75,17 @@ class DeepFusion(FusionPlugin):
         for exchange, text_layer, block in zip(
             self.exchange, self.text_tower, self.tower, strict=True
         ):
-            cells, tokens = exchange(flatten(levels)[0], tokens, text.mask)
+            levels, tokens = self._exchange(exchange, levels, tokens, text.mask)
             tokens = text_layer(tokens, text.mask)
-            levels = block(unflatten(cells, levels))
+            levels = block(levels)
         regions, level_sizes = flatten(levels)
         priors = cell_anchors(levels, image.strides, self.anchor_scale)
         return FusionOutput(regions, tokens, priors.expand(len(regions), -1, -1), level_sizes)
+
+    def _exchange(
+        self, exchange: nn.Module, levels: tuple[Tensor, ...], tokens: Tensor, mask: Tensor
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        if self.direction == "to_image":
+            return exchange(levels, tokens, mask), tokens
+        cells, tokens = exchange(flatten(levels)[0], tokens, mask)
+        return unflatten(cells, levels), tokens
