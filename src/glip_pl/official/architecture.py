@@ -7,8 +7,7 @@ from typing import Any, Self
 
 from torch import Tensor
 
-# The vocabulary and the sizes of every released text encoder.
-BERT = "bert-base-uncased"
+from glip_pl.bert import BERT_BASE
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class Architecture:
             },
             "text": {
                 "class_path": "glip_pl.text.BertEncoder",
-                "init_args": {"pretrained": BERT, "load_weights": False},
+                "init_args": {"pretrained": BERT_BASE, "load_weights": False},
             },
             "fusion": {
                 "class_path": f"fusion_plugins.{'deep.Deep' if self.deep else 'late.Late'}Fusion",
