@@ -42,6 +42,9 @@ class FakeTokenizer:
     def count(self, names: Sequence[str]) -> list[int]:
         return [len(_words(name)) for name in names]
 
+    def unspellable(self, names: Sequence[str]) -> list[bool]:
+        return [False] * len(names)
+
 
 def _words(text: str) -> list[re.Match[str]]:
     return list(re.finditer(r"\w+|[^\w\s]", text))

@@ -9,6 +9,7 @@ from glip_pl.prompts import (
     clean_name,
     mirror,
     positive_map,
+    readable_names,
     split_names,
     surround,
     training_names,
@@ -64,6 +65,15 @@ def test_every_name_is_found_where_it_was_written(names):
     assert PromptTemplate().join(names).phrases == tuple(names)
 
 
+def test_joined_prompts_keep_all_their_phrases():
+    joined = PromptTemplate("See ").join_prompts(
+        [Prompt("a cat, furry", (((2, 5),),)), Prompt("dog", (((0, 3),),))]
+    )
+
+    assert joined.caption == "See a cat, furry. dog"
+    assert joined.phrases == ("cat", "dog")
+
+
 def test_an_empty_prompt_is_refused():
     with pytest.raises(ValueError, match="prompt is empty"):
         PromptTemplate().join([])
@@ -85,6 +95,39 @@ def test_a_span_outside_its_caption_is_refused():
 )
 def test_category_names_are_made_readable(raw, clean):
     assert clean_name(raw) == clean
+
+
+def test_a_note_is_kept_where_two_names_would_read_the_same_without():
+    raw = ["bow_(weapon)", "bow_(decorative_ribbons)", "flip-flop_(sandal)"]
+
+    assert readable_names(raw) == ["bow (weapon)", "bow (decorative ribbons)", "flip-flop"]
+
+
+def test_a_note_is_kept_beside_the_same_name_without_a_note():
+    assert readable_names(["bow", "bow_(weapon)"]) == ["bow", "bow (weapon)"]
+
+
+def test_a_readable_name_keeps_its_brackets():
+    assert readable_names(["person (standing)"]) == ["person (standing)"]
+
+
+def test_a_name_that_is_all_note_keeps_it():
+    assert readable_names(["_(weapon)"]) == ["(weapon)"]
+
+
+@given(st.lists(st.text("ab_() ", min_size=1), max_size=6), st.data())
+def test_readable_names_stay_as_they_are_in_any_selection(names, data):
+    readable = readable_names(names)
+    some = data.draw(st.lists(st.sampled_from(readable))) if readable else []
+
+    assert readable_names(some) == some
+
+
+@given(st.lists(st.text("ab_() ", min_size=1), max_size=6))
+def test_names_that_differ_in_more_than_blanks_still_differ_when_readable(names):
+    words = [" ".join(name.replace("_", " ").split()) for name in names]
+
+    assert len(set(readable_names(names))) >= len(set(words))
 
 
 @pytest.mark.parametrize("text", ["cat. hair drier.", "cat, hair drier", " cat .hair drier. "])

@@ -77,6 +77,10 @@ def test_names_are_counted_without_special_tokens(bert):
     assert bert.tokenizer.count([]) == []
 
 
+def test_names_with_a_part_outside_the_vocabulary_are_told(bert):
+    assert bert.tokenizer.unspellable(["person", "bicycle car", "Persons"]) == [False, True, False]
+
+
 def test_a_tokenizer_survives_the_way_to_a_worker(bert):
     copy = pickle.loads(pickle.dumps(bert.tokenizer))
 
@@ -269,6 +273,10 @@ def test_a_closed_set_looks_its_vectors_up():
 def test_a_name_outside_the_closed_set_is_refused():
     with pytest.raises(ValueError, match=r"does not know 'cow', only \['cat', 'dog'\]"):
         ClassEmbedding(["cat", "dog"]).tokenizer([prompt("cat", "cow")])
+
+
+def test_a_closed_set_cannot_spell_what_it_was_not_given():
+    assert ClassEmbedding(["cat"]).tokenizer.unspellable(["cat", "cow"]) == [False, True]
 
 
 def test_a_closed_set_takes_the_names_of_the_data():

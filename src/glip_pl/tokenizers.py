@@ -51,10 +51,19 @@ class WordPieceTokenizer:
 
     def count(self, names: Sequence[str]) -> list[int]:
         """How many tokens each name takes, special tokens not counted."""
+        return [len(ids) for ids in self._ids(names)]
+
+    def unspellable(self, names: Sequence[str]) -> list[bool]:
+        """Whether a part of each name is [UNK]."""
+        return [self._tokenizer.unk_token_id in ids for ids in self._ids(names)]
+
+    def _ids(self, names: Sequence[str]) -> list[list[int]]:
+        """Look up the word pieces of each name, without special tokens."""
         if not names:
             return []
-        ids = self._tokenizer(list(names), add_special_tokens=False, verbose=False)["input_ids"]
-        return [len(name_ids) for name_ids in ids]
+        encoded = self._tokenizer(list(names), add_special_tokens=False, verbose=False)
+        ids: list[list[int]] = encoded["input_ids"]
+        return ids
 
 
 class ClassTokenizer:
@@ -95,6 +104,10 @@ class ClassTokenizer:
     def count(self, names: Sequence[str]) -> list[int]:
         """How many tokens each name takes: one."""
         return [1] * len(names)
+
+    def unspellable(self, names: Sequence[str]) -> list[bool]:
+        """Whether each name is missing in the list."""
+        return [name not in self._ids for name in names]
 
     def _id(self, phrase: str) -> int:
         if phrase not in self._ids:

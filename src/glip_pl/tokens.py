@@ -9,6 +9,8 @@ from torch import Tensor
 
 from glip_pl.prompts import Prompt
 
+SPECIAL_TOKENS = 2  # [CLS] and [SEP] frame every caption.
+
 
 @dataclass(frozen=True)
 class TokenBatch:
@@ -33,6 +35,19 @@ class TokenBatch:
             self.offsets.to(device, non_blocking=non_blocking),
         )
 
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """Put tokenized captions of the same images one after the other, M = the sum of theirs."""
+        return cls(
+            torch.cat([part.ids for part in parts], 1),
+            torch.cat([part.mask for part in parts], 1),
+            torch.cat([part.offsets for part in parts], 1),
+        )
+
+    def select(self, columns: slice) -> Self:
+        """Keep some of the M tokens of every caption."""
+        return type(self)(self.ids[:, columns], self.mask[:, columns], self.offsets[:, columns])
+
 
 class Tokenizer(Protocol):
     """What the data module asks of a text encoder's tokenizer.
@@ -52,3 +67,6 @@ class Tokenizer(Protocol):
 
     def count(self, names: Sequence[str]) -> list[int]:
         """How many tokens each name takes, special tokens not counted."""
+
+    def unspellable(self, names: Sequence[str]) -> list[bool]:
+        """Whether the vocabulary lacks a part of each name, which the encoder then cannot read."""

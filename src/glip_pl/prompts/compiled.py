@@ -1,0 +1,88 @@
+"""What the prompt compiler gives: prompts that fit, and a report on the names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from glip_pl.prompts.prompt import Chunk
+
+_EXAMPLES = 3
+
+Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PromptReport:
+    """What a user should know before relying on a compiled prompt.
+
+    Attributes:
+        names: The names as given; ids are positions in it.
+        phrases: How each name is spelt in the prompt.
+        token_counts: Tokens of each chunk, special tokens included.
+        duplicates: Groups of ids with the same phrase. It is written once and its boxes belong to
+            the first id of the group.
+        collisions: Groups of ids that would read the same without the notes in their names. They
+            are kept apart by the notes.
+        alike: Groups of ids whose phrases differ for a reader, but have the same tokens, such as
+            "Polish" and "polish" for an encoder without capitals.
+        unspellable: Ids of phrases with a part that the vocabulary lacks.
+    """
+
+    names: tuple[str, ...]
+    phrases: tuple[str, ...]
+    token_counts: tuple[int, ...]
+    duplicates: tuple[Ids, ...] = ()
+    collisions: tuple[Ids, ...] = ()
+    alike: tuple[Ids, ...] = ()
+    unspellable: Ids = ()
+
+    def lines(self) -> list[str]:
+        """Say it in sentences: one about the size, then one about each kind of trouble."""
+        found = [
+            f"{_count(len(self.names), 'name')} in {_count(len(self.token_counts), 'prompt')}; "
+            f"the longest has {max(self.token_counts)} tokens"
+        ]
+        for groups, what in (
+            (
+                self.duplicates,
+                "given more than once, written once; boxes go to the first of each",
+            ),
+            (self.collisions, "told apart only by their notes, which are kept"),
+            (self.alike, "that read the same to the text encoder; rename all but one of each"),
+        ):
+            if groups:
+                examples = [self._group(group) for group in groups]
+                found.append(f"{_count(sum(map(len, groups)), 'name')} {what}: {_some(examples)}")
+        if self.unspellable:
+            examples = [repr(self.phrases[i]) for i in self.unspellable]
+            found.append(
+                f"{_count(len(examples), 'name')} with parts that the vocabulary lacks, which "
+                f"the model cannot read: {_some(examples)}"
+            )
+        return found
+
+    def _group(self, ids: Ids) -> str:
+        return " and ".join(f"{self.names[i]!r} (id {i})" for i in ids)
+
+
+@dataclass(frozen=True)
+class CompiledPrompt:
+    """Names or a caption as prompts that fit the text encoder.
+
+    Attributes:
+        names: The names as given, or the phrases of a caption; ids are positions in it.
+        chunks: The prompts, in the order of the ids.
+        report: What a user should know about the names.
+    """
+
+    names: tuple[str, ...]
+    chunks: tuple[Chunk, ...]
+    report: PromptReport
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" + ("" if number == 1 else "s")
+
+
+def _some(examples: Sequence[str]) -> str:
+    more = len(examples) - _EXAMPLES
+    return ", ".join(examples[:_EXAMPLES]) + (f" and {more} more" if more > 0 else "")
