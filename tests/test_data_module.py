@@ -48,7 +48,7 @@ def test_an_epoch_trains_on_every_image_once_and_orders_them_anew(tmp_path):
     loader = ready(make_module(tmp_path, batch_size=3)).train_dataloader()
 
     first = ids(loader)
-    loader.sampler.set_epoch(1)
+    loader.batch_sampler.sampler.set_epoch(1)  # Where Lightning looks for it.
     second = ids(loader)
 
     assert sorted(first) == sorted(second) == [1, 2, 3, 4, 5, 6]
@@ -259,7 +259,7 @@ def test_grouped_batches_come_anew_in_every_epoch(tmp_path):
     loader = ready(make_module(tmp_path, group_by_aspect=True, batch_size=3)).train_dataloader()
 
     first = ids(loader)
-    loader.batch_sampler.sampler.set_epoch(1)  # Where Lightning looks for it.
+    loader.batch_sampler.sampler.set_epoch(1)
 
     assert sorted(first) == [1, 2, 3, 4, 5, 6]
     assert ids(loader) != first

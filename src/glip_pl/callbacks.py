@@ -1,12 +1,7 @@
-"""Callbacks: pictures of validation images, results as a file, and a schedule of weight decay."""
+"""Callbacks: pictures of validation images, and a schedule of weight decay."""
 
-import json
-import platform
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 
@@ -14,7 +9,6 @@ from glip_pl.boxes import rescale
 from glip_pl.data.batch import Batch
 from glip_pl.optim import Schedule
 from glip_pl.postprocess import Detections
-from glip_pl.task import GroundingTask
 from glip_pl.visualize import draw, side_by_side
 
 
@@ -74,30 +68,6 @@ class LogPictures(Callback):
             colors=index,
         )
         return side_by_side(truth, predicted)
-
-
-class SaveResults(Callback):
-    """Write the results of a test run as JSON, with what is needed to repeat it."""
-
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write ``results.json`` into the log directory; an AP over no box at all is null."""
-        if not trainer.is_global_zero:
-            return
-        assert isinstance(pl_module, GroundingTask)
-        directory = Path(trainer.log_dir or trainer.default_root_dir)
-        results = {
-            "metrics": {k: None if v == -1 else v for k, v in pl_module.results.items()},
-            "checkpoint": str(trainer.ckpt_path) if trainer.ckpt_path else None,
-            "data": str(trainer.datamodule.root),  # type: ignore[attr-defined]
-            "precision": str(trainer.precision),
-            "versions": {
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                **{p: version(p) for p in ("glip-pl", "pytorch-lightning", "transformers")},
-            },
-        }
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / "results.json").write_text(json.dumps(results, indent=2) + "\n")
 
 
 class ScheduleWeightDecay(Callback):

@@ -56,6 +56,8 @@ def read_annotations(path: Path, keys: Sequence[str]) -> dict[str, Any]:
     held = document if isinstance(document, dict) else {}
     lacking = [key for key in keys if not isinstance(held.get(key), list)]
     if lacking:
+        if lacking == ["categories"]:
+            advice += "; captions with boxes are read by glip_pl.data.PhraseGrounding"
         raise ValueError(
             f"{str(path)!r} is not in COCO form: it has no list {' or '.join(lacking)}; {advice}"
         )
@@ -140,10 +142,24 @@ def _checked_box(bbox: Any, size: tuple[int, int]) -> tuple[Box | None, str | No
         return None, "box that is not four numbers"
     if width <= 0 or height <= 0:
         return None, "box without area"
-    x1, y1, x2, y2 = max(x, 0.0), max(y, 0.0), min(x + width, size[1]), min(y + height, size[0])
+    return inside_image((x, y, x + width, y + height), size)
+
+
+def inside_image(box: Box, size: tuple[int, int]) -> tuple[Box | None, str | None]:
+    """Clip a box to its image, or tell that nothing is left of it; both when it loses something.
+
+    Args:
+        box: xyxy pixels with an area.
+        size: (height, width) in pixels.
+
+    Returns:
+        The part of the box inside the image, and the problem's name.
+    """
+    x1, y1 = max(box[0], 0.0), max(box[1], 0.0)
+    x2, y2 = min(box[2], float(size[1])), min(box[3], float(size[0]))
     if x1 >= x2 or y1 >= y2:
         return None, "box outside its image"
-    cut = max(x1 - x, y1 - y, x + width - x2, y + height - y2)
+    cut = max(x1 - box[0], y1 - box[1], box[2] - x2, box[3] - y2)
     return (x1, y1, x2, y2), "box clipped to its image" if cut > _ROUNDING else None
 
 

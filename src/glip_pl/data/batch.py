@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glip_pl.prompts import Prompt, positive_map
+from glip_pl.prompts import Chunk, Prompt, positive_map
 from glip_pl.tokens import TokenBatch, Tokenizer
 
 PAD_MULTIPLE = 32
@@ -34,6 +34,7 @@ class Sample:
         original_size: (height, width) in pixels before any resize.
         phrase_types: Per phrase, the kinds that the data set puts it in ("people"; it may be
             several); empty when the data set has none.
+        chunks: The prompt in parts that the text encoder can read; empty when it reads the whole.
     """
 
     image: np.ndarray
@@ -45,6 +46,7 @@ class Sample:
     image_id: int
     original_size: tuple[int, int]
     phrase_types: tuple[tuple[str, ...], ...] = ()
+    chunks: tuple[Chunk, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,10 @@ class Target:
     prompt: Prompt
     phrase_types: tuple[tuple[str, ...], ...] = ()
 
+    def select_tokens(self, columns: slice) -> Self:
+        """Keep some of the M tokens; phrases that stand elsewhere are left with none."""
+        return replace(self, positive_map=self.positive_map[:, columns])
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """Move every tensor to a device."""
         moved = {
@@ -91,14 +97,16 @@ class Batch:
     Attributes:
         images: uint8 [B, 3, H, W], RGB, padded with zeros at the bottom and on the right.
         mask: Boolean [B, H, W], True where a pixel is real.
-        tokens: The tokenized captions.
+        tokens: The tokenized captions; where a prompt has several chunks, one after the other.
         targets: One per image.
+        chunk_sizes: How many of the M tokens each chunk takes; in training there is one chunk.
     """
 
     images: Tensor
     mask: Tensor
     tokens: TokenBatch
     targets: tuple[Target, ...]
+    chunk_sizes: tuple[int, ...]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -110,6 +118,7 @@ class Batch:
             self.mask.to(device, non_blocking=non_blocking),
             self.tokens.to(device, non_blocking=non_blocking),
             tuple(target.to(device, non_blocking) for target in self.targets),
+            self.chunk_sizes,
         )
 
     def pin_memory(self) -> Self:
@@ -140,14 +149,28 @@ def pad_images(images: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
 
 
 def collate(samples: Sequence[Sample], tokenizer: Tokenizer) -> Batch:
-    """Make a batch of samples; from here on no string is needed."""
+    """Make a batch of samples; from here on no string is needed.
+
+    Raises:
+        ValueError: A caption is too long for the tokenizer, or prompts differ in their chunks.
+    """
     images, mask = pad_images([sample.image for sample in samples])
-    tokens = tokenizer([sample.prompt for sample in samples])
+    chunks = [sample.chunks or (_whole(sample.prompt),) for sample in samples]
+    if len({len(parts) for parts in chunks}) > 1:
+        raise ValueError(
+            "the prompts of a batch have different numbers of chunks; evaluate sets of other "
+            "vocabularies one by one"
+        )
+    tokens = [
+        tokenizer([chunk.prompt for chunk in of_place]) for of_place in zip(*chunks, strict=True)
+    ]
     targets = tuple(
         Target(
             boxes=sample.boxes,
             shows=sample.shows,
-            positive_map=positive_map(tokens.offsets[b], sample.prompt.tokens_positive),
+            positive_map=_positive_map(
+                len(sample.prompt.tokens_positive), chunks[b], [part.offsets[b] for part in tokens]
+            ),
             crowd=sample.crowd,
             phrase_ids=sample.phrase_ids,
             size=(sample.image.shape[0], sample.image.shape[1]),
@@ -158,4 +181,20 @@ def collate(samples: Sequence[Sample], tokenizer: Tokenizer) -> Batch:
         )
         for b, sample in enumerate(samples)
     )
-    return Batch(images, mask, tokens, targets)
+    sizes = tuple(part.ids.shape[1] for part in tokens)
+    return Batch(images, mask, TokenBatch.join(tokens), targets, sizes)
+
+
+def _whole(prompt: Prompt) -> Chunk:
+    return Chunk(prompt, tuple(range(len(prompt.tokens_positive))))
+
+
+def _positive_map(count: int, chunks: Sequence[Chunk], offsets: Sequence[Tensor]) -> Tensor:
+    """Map all phrases to the tokens of all chunks, Boolean [count, M]."""
+    rows = torch.zeros(count, sum(len(part) for part in offsets), dtype=torch.bool)
+    start = 0
+    for chunk, part in zip(chunks, offsets, strict=True):
+        mapped = positive_map(part, chunk.prompt.tokens_positive)
+        rows[list(chunk.phrase_ids), start : start + len(part)] = mapped
+        start += len(part)
+    return rows

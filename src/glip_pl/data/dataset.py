@@ -10,12 +10,13 @@ from torch.utils.data import Dataset
 
 from glip_pl.data.annotations import ImageRecord, Problems, log_problems
 from glip_pl.data.batch import Sample
+from glip_pl.data.formats import AnnotationSet
 from glip_pl.data.images import read_image
+from glip_pl.data.sources import read_split, with_images
+from glip_pl.metrics import GroundingMetric
 from glip_pl.tokens import Tokenizer
 
 log = logging.getLogger(__name__)
-
-SPECIAL_TOKENS = 2  # [CLS] and [SEP] frame every caption.
 
 
 class DatasetBuilder(ABC):
@@ -29,8 +30,8 @@ class DatasetBuilder(ABC):
 class GroundingDataset(Dataset[Sample], ABC):
     """Base class of the data sets.
 
-    A subclass reads its annotations in `read_records` and turns record and pixels into a `Sample`
-    in `make_sample`. Nothing is read before `load`.
+    A subclass reads its annotations in `read_records`, turns record and pixels into a `Sample` in
+    `make_sample` and knows how it is judged, in `make_metric`. Nothing is read before `load`.
 
     Attributes:
         names: The category names in order; empty when phrases are free text.
@@ -40,14 +41,27 @@ class GroundingDataset(Dataset[Sample], ABC):
         tokenizer: Set by `connect`.
     """
 
-    def __init__(self, annotations: str, images: str = "images") -> None:
+    def __init__(
+        self,
+        annotations: str,
+        images: str | None = None,
+        *,
+        format: str | None = None,
+        split: str | None = None,
+    ) -> None:
         """Note where the data lie.
 
         Args:
-            annotations: JSON file, relative to the data module's root.
-            images: Folder of the image files, relative to the root.
+            annotations: File or folder in a form that ``glip data convert`` reads, relative to the
+                data module's root.
+            images: Folder of the image files, relative to the root; by default ``images`` for a
+                COCO-shaped JSON file, and where the form has them for all else.
+            format: Name of the form ("coco"), where several fit.
+            split: Which split of a folder that has several ("train").
         """
-        self.annotations, self.images = annotations, images
+        self.annotations, self.images = annotations, images or "images"
+        self.format, self.split = format, split
+        self._has_own_images = images is not None
         self.names: list[str] = []
         self.problems: Problems = {}
         self.training = False
@@ -64,9 +78,32 @@ class GroundingDataset(Dataset[Sample], ABC):
     def read_records(self, source: Path, folder: Path) -> Sequence[ImageRecord]:
         """Read the annotation file, noting in `problems` what is left out."""
 
+    @property
+    def reads_json(self) -> bool:
+        """Whether a lone COCO-shaped JSON file may be read entry by entry."""
+        return self.format is None and self.split is None
+
+    def read_any(self, source: Path, folder: Path) -> AnnotationSet:
+        """Read annotations in any form, for `read_records`; `images` becomes where they lie.
+
+        Raises:
+            ValueError: They cannot be read, or it is not clear which split is meant.
+        """
+        found = read_split(source, format=self.format, split=self.split)
+        if self._has_own_images:
+            found = with_images(found, folder)
+        else:
+            self.images = str(found.images)
+        self.problems.update(found.problems)
+        return found
+
     @abstractmethod
     def make_sample(self, index: int, image: np.ndarray) -> Sample:
         """Join the annotations of record `index` with its pixels, uint8 [H, W, 3]."""
+
+    @abstractmethod
+    def make_metric(self) -> GroundingMetric:
+        """Make the metric of an evaluation on this set; called after `load`."""
 
     def load(self, root: Path) -> None:
         """Read and check the annotations.
@@ -98,6 +135,14 @@ class GroundingDataset(Dataset[Sample], ABC):
     def image_size(self, index: int) -> tuple[int, int]:
         """Give (height, width) of an image without reading it."""
         return self._records[index].size
+
+    def image_path(self, index: int) -> Path:
+        """Give the file of an image, which may lie in a tar file: ``train-000000.tar/07.jpg``."""
+        return self._records[index].path
+
+    def image_id(self, index: int) -> int:
+        """Give the data set's id of an image without reading it."""
+        return self._records[index].image_id
 
     def __getitem__(self, index: int) -> Sample:
         """Read a sample.

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from glip_pl.data.formats.tar_files import image_file
+
 
 def read_image(path: Path) -> np.ndarray:
     """Read an image file the way a viewer would show it.
@@ -19,7 +21,7 @@ def read_image(path: Path) -> np.ndarray:
         ValueError: The file is missing, broken or no image.
     """
     try:
-        with Image.open(path) as file:
+        with Image.open(image_file(path)) as file:
             image = ImageOps.exif_transpose(file)
             if image.mode.startswith("I;16"):  # Pillow would cut 16 bit values off at 255.
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

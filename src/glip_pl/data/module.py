@@ -6,11 +6,19 @@ from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule
-from torch.utils.data import ConcatDataset, DataLoader, DistributedSampler, Sampler
+from torch.utils.data import (
+    BatchSampler,
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    Sampler,
+)
 
 from glip_pl.data.batch import Batch, Sample, collate
 from glip_pl.data.dataset import DatasetBuilder, GroundingDataset
 from glip_pl.data.sampler import MixtureSampler, SameAspectBatches, SameShapeBatches
+from glip_pl.data.scale import SameScaleBatches, ScaledSamples
 from glip_pl.data.transforms import Pipeline, keep_ratio_size
 from glip_pl.tokens import Tokenizer
 
@@ -33,6 +41,7 @@ class GroundingDataModule(LightningDataModule):
         train_weights: list[float] | None = None,
         batch_size: int = 4,
         group_by_aspect: bool = False,
+        scale_by_batch: bool = False,
         eval_batch_size: int = 8,
         num_workers: int = 0,
         train_transform: Pipeline | None = None,
@@ -51,6 +60,8 @@ class GroundingDataModule(LightningDataModule):
                 each image is seen once per epoch.
             batch_size: Training images per process and step.
             group_by_aspect: Whether training batches are all wide or all tall, to pad less.
+            scale_by_batch: Whether the images of a training batch share one short side, which pads
+                less still; official GLIP draws one per image.
             eval_batch_size: Images per process and step when validating and testing.
             num_workers: Loader processes; 0 loads in the main process.
             train_transform: By default GLIP's: short side 480 to 800, flipped half of the time.
@@ -71,7 +82,7 @@ class GroundingDataModule(LightningDataModule):
         self.root, self.train, self.val, self.test = Path(root).expanduser(), train, val, test
         self.builder, self.train_weights = builder, train_weights
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.group_by_aspect = group_by_aspect
+        self.group_by_aspect, self.scale_by_batch = group_by_aspect, scale_by_batch
         self.num_workers, self.seed = num_workers, seed
         self.train_transform = train_transform or Pipeline(
             short_sides=(480, 560, 640, 720, 800), flip=0.5
@@ -118,7 +129,9 @@ class GroundingDataModule(LightningDataModule):
             )
         if stage in ("fit", None):
             for dataset in self.train:
-                dataset.training, dataset.transform = True, self.train_transform
+                dataset.training = True
+                # Without a transform of its own, a sample waits for the scale of its batch.
+                dataset.transform = None if self.scale_by_batch else self.train_transform
                 self._load(dataset)
         wanted = {"fit": [self.val], "validate": [self.val], "test": [self.test]}
         for sets in wanted.get(stage, []) if stage else [self.val, self.test]:
@@ -136,33 +149,42 @@ class GroundingDataModule(LightningDataModule):
         """Build the training loader: shuffled anew in every epoch, each process with its share."""
         if not self.train:
             raise ValueError("data.train is empty; name a data set to train on")
-        data: ConcatDataset[Sample] = ConcatDataset(self.train)
-        rank, world = self._place()
-        sampler: Sampler[int]
-        if self.train_weights is None:
-            sampler = DistributedSampler(data, world, rank, shuffle=True, seed=self.seed)
-        else:
-            lengths = [len(dataset) for dataset in self.train]
-            sampler = MixtureSampler(
-                lengths, self.train_weights, rank=rank, world=world, seed=self.seed
-            )
-        batching: dict[str, Any]
-        if self.group_by_aspect:
-            sizes = [dataset.image_size(i) for dataset in self.train for i in range(len(dataset))]
-            batching = {"batch_sampler": SameAspectBatches(sampler, sizes, self.batch_size)}
-        else:
-            drop_last = len(sampler) >= self.batch_size
-            batching = {"sampler": sampler, "batch_size": self.batch_size, "drop_last": drop_last}
+        samples: ConcatDataset[Sample] = ConcatDataset(self.train)
+        batches = self._train_batches(samples, *self._place())
+        data: Dataset[Sample] = samples
+        sampler: Sampler[Any] = batches
+        if self.scale_by_batch:
+            data = ScaledSamples(samples, self.train_transform)
+            sampler = SameScaleBatches(batches, self.train_transform.short_sides, seed=self.seed)
         return DataLoader(
             data,
-            **batching,
+            batch_sampler=sampler,
             num_workers=self.num_workers,
             collate_fn=self._collate(),
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
             # The workers' seeds are drawn from this; processes must not draw the same crops.
-            generator=torch.Generator().manual_seed(self.seed + rank),
+            generator=torch.Generator().manual_seed(self.seed + self._place()[0]),
         )
+
+    def _train_batches(
+        self, samples: ConcatDataset[Sample], rank: int, world: int
+    ) -> BatchSampler | SameAspectBatches:
+        """Order this process's share of the training samples and cut it into batches."""
+        sampler: Sampler[int]
+        if self.train_weights is None:
+            sampler = DistributedSampler(samples, world, rank, shuffle=True, seed=self.seed)
+        else:
+            lengths = [len(dataset) for dataset in self.train]
+            sampler = MixtureSampler(
+                lengths, self.train_weights, rank=rank, world=world, seed=self.seed
+            )
+        if self.group_by_aspect:
+            sizes = [dataset.image_size(i) for dataset in self.train for i in range(len(dataset))]
+            return SameAspectBatches(sampler, sizes, self.batch_size)
+        # A share smaller than a batch is a batch.
+        drop_last = len(sampler) >= self.batch_size
+        return BatchSampler(sampler, self.batch_size, drop_last)
 
     def val_dataloader(self) -> list[DataLoader[Sample]]:
         """Build a loader per validation set."""

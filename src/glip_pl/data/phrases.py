@@ -1,100 +1,126 @@
-"""Phrase grounding data: captions whose phrases are linked to boxes, in the JSON form of MDETR."""
+"""Phrase grounding data: captions whose phrases are linked to boxes."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from glip_pl.data.annotations import (
-    Box,
-    ImageRecord,
-    log_problems,
-    name_of,
-    read_annotations,
-    usable_boxes,
-    usable_images,
-)
+from glip_pl.data.annotations import ImageRecord, log_problems, read_annotations
 from glip_pl.data.batch import Sample
-from glip_pl.data.dataset import SPECIAL_TOKENS, GroundingDataset
-from glip_pl.prompts import Prompt, Span, surround
-from glip_pl.tokens import Tokenizer
+from glip_pl.data.dataset import GroundingDataset
+from glip_pl.data.documents import phrase_set
+from glip_pl.data.formats import Annotation, AnnotationSet, Record
+from glip_pl.data.formats.checks import note
+from glip_pl.data.formats.spans import NO_CAPTION
+from glip_pl.data.sources import is_coco_json
+from glip_pl.metrics import GroundingMetric, PhraseRecall
+from glip_pl.prompts import Prompt, surround
+from glip_pl.tokens import SPECIAL_TOKENS, Tokenizer
 
 # Share of the training captions that stay alone, and of the others that get all distractors.
 _ALONE, _ALL = 0.4, 0.5
 
-_Link = tuple[tuple[Span, ...], Box, bool]
-
 
 @dataclass(frozen=True)
-class _PhraseRecord(ImageRecord):
-    """An image with one caption, its boxes [G, 4], what each shows [G, K], and crowd flags [G]."""
+class PhraseRecord(ImageRecord):
+    """An image with one caption, its boxes [G, 4], what each shows [G, K], and crowd flags [G].
+
+    `phrase_types` are as in `Sample`.
+    """
 
     prompt: Prompt
     boxes: Tensor
     shows: Tensor
     crowd: Tensor
+    phrase_types: tuple[tuple[str, ...], ...] = ()
 
 
 class PhraseGrounding(GroundingDataset):
     """Captions with phrases linked to boxes; every image record is one caption.
 
-    Annotations of the same spans are one phrase with several boxes; annotations of the same box are
-    one box that shows several phrases.
+    They come from MDETR's JSON or any other form with captions. Annotations of the same spans are
+    one phrase with several boxes; annotations of the same box are one box that shows several
+    phrases.
     """
 
     def __init__(
         self,
         annotations: str,
-        images: str = "images",
+        images: str | None = None,
         *,
+        format: str | None = None,
+        split: str | None = None,
         max_distractors: int = 0,
         min_score: float = 0.0,
+        metric: GroundingMetric | None = None,
     ) -> None:
         """Note where the data lie.
 
         Args:
-            annotations: JSON file, relative to the data module's root.
-            images: Folder of the image files, relative to the root.
+            annotations: MDETR's JSON file, or a file or folder in another form ("flickr30k",
+                "odvg"), relative to the data module's root.
+            images: Folder of the image files, relative to the root; by default ``images`` for a
+                JSON file, and where the form has them for all else.
+            format: Name of the form, where several fit.
+            split: Which split of a folder that has several ("train").
             max_distractors: Captions of other images that a training caption may be packed with, as
                 far as the text encoder's tokens go; GLIP packs web captions with up to 20.
             min_score: Annotations with a ``score`` that is not above it are left out, where a
                 detector drew the boxes; GLIP takes 0.5.
+            metric: How the set is judged; `PhraseRecall` at 1, 5 and 10 by default.
         """
-        super().__init__(annotations, images)
+        super().__init__(annotations, images, format=format, split=split)
+        self.metric = metric or PhraseRecall()
         self.max_distractors, self.min_score = max_distractors, min_score
         self._source = Path(annotations)
-        self._loaded: Sequence[_PhraseRecord] = []
-        self._records: Sequence[_PhraseRecord] = []
+        self._loaded: Sequence[PhraseRecord] = []
+        self._records: Sequence[PhraseRecord] = []
+
+    def read_set(self, source: Path, folder: Path) -> AnnotationSet:
+        """Read captions and boxes of images whose files exist; records without a caption go.
+
+        Raises:
+            ValueError: No image has a caption, or the annotations cannot be read.
+        """
+        self._source = source
+        if self.reads_json and is_coco_json(source):
+            document = read_annotations(source, ("images", "annotations"))
+            found = self.read_document(document, folder)
+        else:
+            found = self.read_any(source, folder)
+        bare = [record for record in found.records if record.caption is None]
+        if bare and len(bare) == len(found.records):
+            raise ValueError(
+                f"no image of {str(source)!r} has a caption; read it with "
+                "glip_pl.data.CocoDetection if its boxes have categories"
+            )
+        for record in bare:
+            note(self.problems, NO_CAPTION, _name_of(record))
+        return replace(found, records=[r for r in found.records if r.caption is not None])
+
+    def read_document(self, document: dict[str, Any], folder: Path) -> AnnotationSet:
+        """Read captions and links of JSON in MDETR's form."""
+        return phrase_set(document, folder, self.problems)
 
     def read_records(self, source: Path, folder: Path) -> Sequence[ImageRecord]:
         """Read captions and links; a caption without any linked phrase is left out."""
-        self._source = source
-        document = read_annotations(source, ("images", "annotations"))
-        images = usable_images(document, folder, self.problems)
-        captions = {i: str(entry.get("caption", "")) for i, (_, entry) in images.items()}
-        links: dict[int, list[_Link]] = {i: [] for i in images}
-        for record, entry, box in usable_boxes(document, images, self.problems):
-            if float(entry.get("score", 1.0)) <= self.min_score:
-                kind = f"score of at most {self.min_score}"
-                self.problems.setdefault(kind, []).append(name_of(entry))
-                continue
-            spans = _spans(entry, captions[record.image_id])
-            if spans is None:
-                self.problems.setdefault("span outside the caption", []).append(name_of(entry))
+        found = self.read_set(source, folder)
+        unsure = f"score of at most {self.min_score}"
+        self._loaded = []
+        for record in found.records:
+            linked = [a for a in record.annotations if a.tokens_positive]
+            links = [a for a in linked if a.score is None or a.score > self.min_score]
+            for _ in range(len(linked) - len(links)):
+                note(self.problems, unsure, f"box of {_name_of(record)}")
+            if links:
+                self._loaded.append(_record(record, found.images, links))
             else:
-                links[record.image_id].append((spans, box, bool(entry.get("iscrowd", 0))))
-        self._loaded = [
-            _record(record, captions[i], links[i]) for i, (record, _) in images.items() if links[i]
-        ]
-        bare = [
-            f"image {i} ({record.path.name})" for i, (record, _) in images.items() if not links[i]
-        ]
-        if bare:
-            self.problems["caption without a linked phrase"] = bare
+                note(self.problems, "caption without a linked phrase", _name_of(record))
         return self._loaded
 
     def connect(self, tokenizer: Tokenizer) -> None:
@@ -135,7 +161,12 @@ class PhraseGrounding(GroundingDataset):
             phrase_ids=torch.full((record.shows.shape[1],), -1),
             image_id=record.image_id,
             original_size=record.size,
+            phrase_types=record.phrase_types,
         )
+
+    def make_metric(self) -> GroundingMetric:
+        """Make the metric that was chosen."""
+        return deepcopy(self.metric)
 
     def _packed(self, prompt: Prompt) -> Prompt:
         """Put captions of other images around a caption, as many as the tokens allow."""
@@ -159,30 +190,27 @@ class PhraseGrounding(GroundingDataset):
         return surround(prompt, others[:place], others[place:])
 
 
-def _spans(entry: Mapping[str, Any], caption: str) -> tuple[Span, ...] | None:
-    """Read the spans of an annotation; None when one lies outside the caption or covers no word."""
-    try:
-        spans = tuple(sorted({(int(a), int(b)) for a, b in entry["tokens_positive"]}))
-    except (KeyError, TypeError, ValueError):
-        return None
-    inside = all(0 <= a < b <= len(caption) and caption[a:b].strip() for a, b in spans)
-    return spans if spans and inside else None
+def _name_of(record: Record) -> str:
+    return f"image {record.image_id} ({PurePosixPath(record.file_name).name})"
 
 
-def _record(image: ImageRecord, caption: str, links: Sequence[_Link]) -> _PhraseRecord:
+def _record(record: Record, folder: Path, links: Sequence[Annotation]) -> PhraseRecord:
     """Merge the links of a caption: each phrase once and each box once."""
-    phrases = sorted({spans for spans, _, _ in links})
-    boxes = list(dict.fromkeys(box for _, box, _ in links))
+    phrases = sorted({tuple(sorted(link.tokens_positive)) for link in links})
+    boxes = list(dict.fromkeys(link.box for link in links))
     shows = torch.zeros(len(boxes), len(phrases), dtype=torch.bool)
     crowd = torch.zeros(len(boxes), dtype=torch.bool)
-    for spans, box, is_crowd in links:
-        g = boxes.index(box)
-        shows[g, phrases.index(spans)] = True
-        crowd[g] |= is_crowd
-    return _PhraseRecord(
-        *(image.image_id, image.path, image.size),
-        prompt=Prompt(caption, tuple(phrases)),
+    types: list[dict[str, None]] = [{} for _ in phrases]  # In the order of the file, each once.
+    for link in links:
+        g, k = boxes.index(link.box), phrases.index(tuple(sorted(link.tokens_positive)))
+        shows[g, k] = True
+        crowd[g] |= link.crowd
+        types[k] |= dict.fromkeys(link.phrase_types)
+    return PhraseRecord(
+        *(record.image_id, folder / record.file_name, record.size),
+        prompt=Prompt(record.caption or "", tuple(phrases)),
         boxes=torch.tensor(boxes),
         shows=shows,
         crowd=crowd,
+        phrase_types=tuple(tuple(kinds) for kinds in types) if any(types) else (),
     )

@@ -95,6 +95,9 @@ class MixtureSampler(Sampler[int]):
 
     An epoch has as many samples as the sets have images together; within a set every image is
     equally likely, so a small set with a large weight is repeated.
+
+    Attributes:
+        epoch: Set it with `set_epoch`.
     """
 
     def __init__(
@@ -119,14 +122,14 @@ class MixtureSampler(Sampler[int]):
             [torch.full((n,), w / n) for n, w in zip(lengths, weights, strict=True)]
         )
         self._rank, self._world, self._seed = rank, world, seed
-        self._epoch = 0
+        self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Draw differently; Lightning calls this at the start of every epoch."""
-        self._epoch = epoch
+        self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self._seed + self._epoch)
+        generator = torch.Generator().manual_seed(self._seed + self.epoch)
         # Drawing from running sums: torch.multinomial takes no more than 2**24 images.
         sums = self._chances.double().cumsum(0)
         points = torch.rand(len(self) * self._world, generator=generator, dtype=torch.double)

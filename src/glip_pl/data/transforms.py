@@ -33,7 +33,8 @@ class Pipeline:
     """What happens to a sample between the file and the batch.
 
     Attributes:
-        short_sides: The image's shorter side after resize, in pixels; one is drawn per sample.
+        short_sides: The image's shorter side after resize, in pixels; one is drawn per sample
+            unless the call says which.
         max_side: Bound of the longer side, which wins over the shorter one.
         flip: Probability of a horizontal flip.
         mirror_captions: Whether "left" and "right" change places in the caption of a flipped image;
@@ -64,16 +65,22 @@ class Pipeline:
         """Whether two calls may differ."""
         return len(self.short_sides) > 1 or max(self.flip, self.crop, self.color) > 0
 
-    def __call__(self, sample: Sample) -> Sample:
-        """Transform a sample; a crop may drop boxes, never phrases."""
+    def __call__(self, sample: Sample, *, short_side: int | None = None) -> Sample:
+        """Transform a sample; a crop may drop boxes, never phrases.
+
+        Args:
+            sample: What to transform.
+            short_side: The shorter side wanted; None draws one of `short_sides`.
+        """
         if _chance(self.crop):
             sample = _crop(sample)
         if _chance(self.color):
             _reseed(_COLOR)
             sample = replace(sample, image=_COLOR(image=sample.image)["image"])
-        short = self.short_sides[int(torch.randint(len(self.short_sides), ()))]
+        if short_side is None:
+            short_side = self.short_sides[int(torch.randint(len(self.short_sides), ()))]
         height, width = sample.image.shape[:2]
-        sample = _resize(sample, keep_ratio_size((height, width), short, self.max_side))
+        sample = _resize(sample, keep_ratio_size((height, width), short_side, self.max_side))
         if _chance(self.flip):
             prompt = mirror(sample.prompt) if self.mirror_captions else sample.prompt
             sample = replace(_apply(_FLIP, sample), prompt=prompt)

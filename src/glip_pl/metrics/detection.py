@@ -4,20 +4,24 @@ Boxes are rows of tables that are gathered at once; torchmetrics' own mean avera
 computes on the whole.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 from torchmetrics.detection import MeanAveragePrecision
 
 from glip_pl.boxes import rescale
-from glip_pl.data.batch import Target
+from glip_pl.metrics.groups import ABSENT, group_averages
 from glip_pl.metrics.tables import TableMetric, with_image
-from glip_pl.postprocess import Detections
+
+if TYPE_CHECKING:
+    from glip_pl.data.batch import Target
+    from glip_pl.postprocess import Detections
 
 SUMMARY = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large")
-ABSENT = -1.0
 
 
 def original_boxes(target: Target) -> Tensor:
@@ -30,9 +34,14 @@ class DetectionAP(TableMetric):
 
     Sizes are box areas in pixels of the image file; COCO's own tables use mask areas. At most 100
     detections of an image and category count. A crowd box is neither to be found nor a false alarm.
+    An image is judged for the categories that its prompt names, and for these only.
 
     Args:
         names: The name of each category id; results are reported for these, and only these occur.
+        groups: Category ids whose AP is also averaged among themselves, by the group's name.
+
+    Raises:
+        ValueError: A group has a category without a name, or the name of another value.
     """
 
     tables: ClassVar[Mapping[str, Tensor]] = {
@@ -48,9 +57,24 @@ class DetectionAP(TableMetric):
     true_boxes: list[Tensor]
     true_ids: list[Tensor]
 
-    def __init__(self, names: Mapping[int, str]) -> None:
+    def __init__(
+        self, names: Mapping[int, str], *, groups: Mapping[str, Collection[int]] | None = None
+    ) -> None:
         super().__init__()
         self.names = dict(names)
+        self.groups = dict(groups or {})
+        for name, ids in self.groups.items():
+            unnamed = set(ids) - self.names.keys()
+            if unnamed:
+                raise ValueError(
+                    f"the group {name!r} has the category id {min(unnamed)}, which has no name; "
+                    "group ids of `names`"
+                )
+            if f"map_{name}" in SUMMARY:
+                raise ValueError(
+                    f"a group may not be named {name!r}: map_{name} is already the name of another "
+                    "value; choose another name"
+                )
 
     def update(self, detections: Sequence[Detections], targets: Sequence[Target]) -> None:
         """Add images; each image of the set must be added once, by one process.
@@ -82,13 +106,15 @@ class DetectionAP(TableMetric):
         """Average the precision over all images.
 
         Returns:
-            `map` (over IoU 0.5 to 0.95), `map_50`, `map_75`, `map_small`, `map_medium`, `map_large`
-            and ``class/<name>`` for every category: 0 to 1, or -1 where there is no true box.
+            `map` (over IoU 0.5 to 0.95), `map_50`, `map_75`, `map_small`, `map_medium`,
+            `map_large`, ``map_<group>`` for every group and ``class/<name>`` for every category: 0
+            to 1, or -1 where there is no true box.
         """
         found_boxes, found_scores, found_ids, true_boxes, true_ids = (
             self.table(name).cpu() for name in self.tables
         )
         results = {key: torch.tensor(ABSENT) for key in SUMMARY}
+        results |= group_averages({}, self.groups)
         results |= {f"class/{name}": torch.tensor(ABSENT) for name in self.names.values()}
         if not len(true_ids):
             return results
@@ -121,10 +147,9 @@ class DetectionAP(TableMetric):
         # [IoU, recall, category, area, number of detections]; all areas come first, 100 last.
         precision = computed["precision"][:, :, :, 0, -1]
         per_class = precision.mean(dim=(0, 1)).float()
-        for category, value in zip(
-            computed["classes"].reshape(-1).tolist(), per_class, strict=True
-        ):
-            results[f"class/{self.names[category]}"] = value
+        averages = dict(zip(computed["classes"].reshape(-1).tolist(), per_class, strict=True))
+        results |= group_averages(averages, self.groups)
+        results |= {f"class/{self.names[c]}": value for c, value in averages.items()}
         return results
 
 

@@ -6,23 +6,28 @@ judged only in the images that were labelled for it, and where its boxes are inc
 that meets none of them is no mistake. See LVIS (https://arxiv.org/abs/1908.03195).
 """
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from faster_coco_eval import COCO, COCOeval_faster
 from torch import Tensor
 
-from glip_pl.data.batch import Target
-from glip_pl.metrics.detection import ABSENT, SUMMARY
+from glip_pl.metrics.detection import SUMMARY
+from glip_pl.metrics.groups import ABSENT, group_averages
 from glip_pl.metrics.tables import TableMetric, with_image
-from glip_pl.postprocess import Detections
+
+if TYPE_CHECKING:
+    from glip_pl.data.batch import Target
+    from glip_pl.postprocess import Detections
 
 # The default limits: per category over the whole set, and per image over all categories.
 LIMITS = {"fixed": 10_000, "standard": 300}
-FREQUENCIES = {"r": "map_rare", "c": "map_common", "f": "map_frequent"}
+FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}
 # After so many new detections those beyond the limits are dropped, or they would fill the memory.
 _PRUNE_EVERY = 1_000_000
 
@@ -144,8 +149,8 @@ class LVISAP(TableMetric):
         rows = torch.cat([ids[:, :1], boxes[:, :2], size, scores[:, None], ids[:, 1:]], 1).numpy()
         rows = rows[rows[:, -1].argsort(kind="stable")]
         seen = set(self.table("image_ids").tolist())
-        curves, frequencies = [], []
-        for category, frequency in self._frequency.items():
+        curves = {}
+        for category in self._frequency:
             truth = [entry for entry in self._truth[category] if entry["image_id"] in seen]
             if truth:
                 images = self._labelled[category] & seen
@@ -153,9 +158,13 @@ class LVISAP(TableMetric):
                 found = rows[first:end]
                 found = found[np.isin(found[:, 0], list(images))]
                 incomplete = self._incomplete[category]
-                curves.append(_average_precision(truth, found, images, incomplete))
-                frequencies.append(frequency)
-        return _summary(np.array(curves).reshape(-1, 10, 4), np.array(frequencies, dtype=str))
+                curves[category] = _average_precision(truth, found, images, incomplete)
+        groups = {
+            name: [c for c, frequency in self._frequency.items() if frequency == name]
+            for name in FREQUENCIES.values()
+        }
+        averages = {c: torch.from_numpy(curve[:, 0]).mean() for c, curve in curves.items()}
+        return _summary(np.array([*curves.values()])) | group_averages(averages, groups)
 
     def _kept(self) -> tuple[Tensor, Tensor, Tensor]:
         """Give boxes [n, 4], scores [n] and ids [n, 2] within the limits.
@@ -220,14 +229,13 @@ def _average_precision(
     return averages
 
 
-def _summary(curves: np.ndarray, frequencies: np.ndarray) -> dict[str, Tensor]:
-    """Average the AP [category, IoU, area] of categories, given the frequency of each."""
+def _summary(curves: np.ndarray) -> dict[str, Tensor]:
+    """Average the AP of categories, [category, IoU, area]."""
+    curves = curves.reshape(-1, 10, 4)
     every = curves[:, :, 0]
     parts = [every, every[:, 0], every[:, 5], *(curves[:, :, area] for area in (1, 2, 3))]
-    named = dict(zip(SUMMARY, parts, strict=True))
-    named |= {name: every[frequencies == name] for name in FREQUENCIES.values()}
-    defined = {name: values[values > ABSENT] for name, values in named.items()}
+    defined = [values[values > ABSENT] for values in parts]
     return {
         name: torch.tensor(values.mean() if values.size else ABSENT, dtype=torch.float64)
-        for name, values in defined.items()
+        for name, values in zip(SUMMARY, defined, strict=True)
     }

@@ -1,16 +1,21 @@
 """Phrase recall: how often the box of a phrase is among the best guesses."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 from torchvision.ops import box_iou
 
-from glip_pl.data.batch import Target
-from glip_pl.metrics.detection import ABSENT, original_boxes
-from glip_pl.postprocess import Detections
+from glip_pl.metrics.detection import original_boxes
+from glip_pl.metrics.groups import ABSENT
+from glip_pl.metrics.metric import GroundingMetric
+
+if TYPE_CHECKING:
+    from glip_pl.data.batch import Target
+    from glip_pl.postprocess import Detections
 
 MIN_IOU = 0.5
 ALL_GUESSES = -1
@@ -40,7 +45,7 @@ def recall_hits(
     return torch.stack([right[:limit].any() for limit in limits])
 
 
-class PhraseRecall(Metric):
+class PhraseRecall(GroundingMetric):
     """Recall@k of phrase grounding, over all phrases and per type of phrase.
 
     A phrase counts as found at k when one of its k best detections overlaps its true box by IoU 0.5

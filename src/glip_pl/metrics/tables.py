@@ -9,10 +9,11 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
+
+from glip_pl.metrics.metric import GroundingMetric
 
 
-class TableMetric(Metric):
+class TableMetric(GroundingMetric):
     """Base of metrics that keep rows of tables.
 
     A subclass declares its tables, adds rows by appending to the list of that name and reads the

@@ -1,0 +1,58 @@
+"""Formats of annotation files, by the names that users type."""
+
+from pathlib import Path
+
+from glip_pl.data.formats.captions import Captions
+from glip_pl.data.formats.coco import Coco
+from glip_pl.data.formats.flickr import FlickrEntities
+from glip_pl.data.formats.lvis import Lvis
+from glip_pl.data.formats.mdetr import Mdetr
+from glip_pl.data.formats.odvg import Odvg
+from glip_pl.data.formats.openimages_csv import OpenImages
+from glip_pl.data.formats.records import Annotation, AnnotationSet, Format, Record
+from glip_pl.data.formats.refcoco import RefCoco
+from glip_pl.data.formats.voc import Voc
+from glip_pl.data.formats.webdataset import WebDatasetShards
+from glip_pl.data.formats.yolo import Yolo
+
+__all__ = ["FORMATS", "Annotation", "AnnotationSet", "Format", "Record", "detect_format"]
+
+_ALL: tuple[Format, ...] = (
+    Coco(),
+    Lvis(),
+    OpenImages(),
+    Voc(),
+    Yolo(),
+    Odvg(),
+    Mdetr(),
+    FlickrEntities(),
+    RefCoco(),
+    Captions(),
+    WebDatasetShards(),
+)
+FORMATS: dict[str, Format] = {form.name: form for form in _ALL}
+
+
+def detect_format(path: Path) -> Format:
+    """Find the format of a data set.
+
+    Args:
+        path: Its file or folder.
+
+    Raises:
+        ValueError: There is nothing, or it is in no known format, or in several.
+    """
+    if not path.exists():
+        raise ValueError(f"there is no file or folder {str(path)!r}; correct the path")
+    found = [form for form in FORMATS.values() if form.detect(path)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ValueError(
+            f"{str(path)!r} may be read as {' or '.join(form.name for form in found)}; say which "
+            "(--format, or --from of convert), or pass one of its files"
+        )
+    raise ValueError(
+        f"{str(path)!r} is in none of the formats {', '.join(FORMATS)}; pass the folder or the "
+        "annotation file of a data set; --format, or --from of convert, may name its format"
+    )

@@ -1,0 +1,101 @@
+"""What is wrong with annotations, under the same names in every format.
+
+A *problem* is either a *fault*, for which a box, a record or an image is left out, or a *change*,
+after which it is kept (`CHANGES`). Nothing is decided twice: the formats find both while they read,
+and `image_files` finds what only the image files tell.
+"""
+
+import math
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from glip_pl.data.annotations import Box, Problems, inside_image
+from glip_pl.prompts import clean_name
+
+CLIPPED = "box clipped to its image"
+REPEATED_ANNOTATION = "repeated annotation id"
+SAME_NAME = "category names that read the same in a prompt"
+NO_LABELS = "split without any label file, so that no image shows anything"
+# Kept, and told of; every other kind of problem leaves something out.
+CHANGES = frozenset({CLIPPED, REPEATED_ANNOTATION, SAME_NAME, NO_LABELS})
+
+NO_BOX = "box that is not four numbers"
+NO_SCORE = "score that is not a number"
+NO_RECORD = "image entry without a number as id, a file_name, a height and a width"
+REPEATED_IMAGE = "repeated image id"
+REPEATED_CATEGORY = "repeated category id"
+MISSING_FILE = "missing image file"
+OUTSIDE_FOLDER = "image file outside the folder of images"
+UNKNOWN_IMAGE = "annotation of an unknown image"
+UNKNOWN_CATEGORY = "annotation of an unknown category"
+
+
+def note(problems: Problems, kind: str | None, what: str) -> None:
+    """Add what has a problem of a kind; nothing where the kind is None."""
+    if kind is not None:
+        problems.setdefault(kind, []).append(what)
+
+
+def checked_box(corners: Sequence[Any], size: tuple[int, int]) -> tuple[Box | None, str | None]:
+    """Turn four values into a box inside its image, or tell what is wrong; both when clipped.
+
+    Args:
+        corners: x1, y1, x2, y2 in pixels, as numbers or text.
+        size: (height, width) in pixels.
+
+    Returns:
+        The box, None where it must be left out, and the name of the problem, None where it is fine.
+    """
+    try:
+        x1, y1, x2, y2 = (float(value) for value in corners)
+    except (TypeError, ValueError, OverflowError):
+        return None, NO_BOX
+    if not math.isfinite(x1 + y1 + x2 + y2):
+        return None, NO_BOX
+    if x1 > x2 or y1 > y2:
+        return None, "inverted box"
+    if x1 == x2 or y1 == y2:
+        return None, "box without area"
+    return inside_image((x1, y1, x2, y2), size)
+
+
+def file_problem(folder: str, name: str) -> str | None:
+    """Tell what is wrong with an image file's name, which comes from a file of anyone."""
+    if os.path.isabs(name) or ".." in name.split("/"):
+        return OUTSIDE_FOLDER
+    return None if os.path.isfile(os.path.join(folder, name)) else MISSING_FILE
+
+
+def names_by_id(entries: Iterable[Any], problems: Problems) -> dict[int, str]:
+    """Read COCO's list of categories, in the order of the ids; the first of two ids stays.
+
+    Raises:
+        ValueError: An entry lacks its id or its name.
+    """
+    names: dict[int, str] = {}
+    for entry in entries:
+        try:
+            category_id, name = int(entry["id"]), str(entry["name"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"the category {entry!r} has a missing or wrong value ({error!r}); every category "
+                "needs a number as id and a name"
+            ) from error
+        if category_id in names:
+            note(problems, REPEATED_CATEGORY, f"{category_id} of {names[category_id]!r}, {name!r}")
+        else:
+            names[category_id] = name
+    note_same_names(names, problems)
+    return dict(sorted(names.items()))
+
+
+def note_same_names(names: Mapping[int, str], problems: Problems) -> None:
+    """Find the names that a prompt could not tell apart ("hair_drier" and "hair drier")."""
+    written: defaultdict[str, list[str]] = defaultdict(list)
+    for name in names.values():
+        written[clean_name(name).lower()].append(repr(name))
+    for same in written.values():
+        if len(same) > 1:
+            note(problems, SAME_NAME, ", ".join(same))

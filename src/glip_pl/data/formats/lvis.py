@@ -1,0 +1,61 @@
+"""LVIS: COCO's JSON for a large vocabulary, of which each image was searched for a part only.
+
+An image lists the categories that are surely not in it (``neg_category_ids``) and those of which it
+may show more than its boxes (``not_exhaustive_category_ids``); categories are rare, common or
+frequent. Images carry COCO's address instead of a file name. See https://www.lvisdataset.org.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from glip_pl.data.formats.coco import Coco
+from glip_pl.data.formats.coco_json import last_parts
+from glip_pl.data.formats.records import AnnotationSet, Record
+
+# Images that show a category: at most 10 make it rare and at most 100 common.
+_RARE, _COMMON = 10, 100
+
+
+class Lvis(Coco):
+    """LVIS; crowds and scores are written as in COCO's JSON, where LVIS' own tools pass over them.
+
+    A set that knows of no absent categories, as COCO's, is written with all categories that an
+    image has no box of as absent.
+    """
+
+    name: ClassVar[str] = "lvis"
+    holds: ClassVar[frozenset[str]] = frozenset({"categories", "crowd", "score", "absent"})
+
+    def _is_form(self, ends: bytes) -> bool:
+        return b'"neg_category_ids"' in ends or (b'"frequency"' in ends and b'"synset"' in ends)
+
+    def _record(self, entry: Mapping[str, Any]) -> Record:
+        if "file_name" not in entry:
+            entry = {**entry, "file_name": last_parts(str(entry["coco_url"]), 2)}
+        return replace(
+            super()._record(entry),
+            absent=tuple(int(i) for i in entry.get("neg_category_ids", ())),
+            not_exhaustive=tuple(int(i) for i in entry.get("not_exhaustive_category_ids", ())),
+        )
+
+    def _document(self, annotation_set: AnnotationSet) -> dict[str, Any]:
+        document = super()._document(annotation_set)
+        in_images: Counter[int | None] = Counter()
+        in_boxes: Counter[int | None] = Counter()
+        for record, entry in zip(annotation_set.records, document["images"], strict=True):
+            shown = Counter(annotation.category for annotation in record.annotations)
+            in_images.update(shown.keys())
+            in_boxes.update(shown)
+            absent = record.absent
+            if absent is None:
+                absent = tuple(i for i in annotation_set.names if i not in shown)
+            entry["neg_category_ids"] = absent
+            entry["not_exhaustive_category_ids"] = record.not_exhaustive
+        for entry in document["categories"]:
+            count = in_images[entry["id"]]
+            counted = "r" if count <= _RARE else "c" if count <= _COMMON else "f"
+            entry["frequency"] = annotation_set.frequency.get(entry["id"], counted)
+            entry["image_count"], entry["instance_count"] = count, in_boxes[entry["id"]]
+        return document

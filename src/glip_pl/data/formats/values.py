@@ -1,0 +1,49 @@
+"""Values of JSON that anyone may have written: what is not as it should be becomes nothing."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# What reading a missing or wrong value raises.
+WRONG = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """Take a list of objects; other things in it become empty ones, so that places stay."""
+    entries = value if isinstance(value, list) else []
+    return [entry if isinstance(entry, dict) else {} for entry in entries]
+
+
+def whole_number(value: Any) -> int | None:
+    """Read an id, which some exports write as text."""
+    try:
+        return int(value)
+    except WRONG:
+        return None
+
+
+def size_of(entry: Mapping[str, Any]) -> tuple[int, int]:
+    """Read (height, width) of an image's entry.
+
+    Raises:
+        ValueError: An image without pixels; a missing or wrong number raises another of `WRONG`.
+    """
+    height, width = int(entry["height"]), int(entry["width"])
+    if height < 1 or width < 1:
+        raise ValueError(f"an image of {height} x {width} pixels")
+    return height, width
+
+
+def corners(bbox: Any) -> Sequence[float]:
+    """Turn COCO's xywh into xyxy; nothing where it is not four numbers."""
+    try:
+        x, y, width, height = (float(value) for value in bbox)
+    except WRONG:
+        return ()
+    return (x, y, x + width, y + height)
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    """Read a list of texts, or a single one."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(str(item) for item in value) if isinstance(value, list) else ()

@@ -1,0 +1,110 @@
+"""What `glip data` tells of a data set, in lines of text."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from glip_pl.data.annotations import Problems
+from glip_pl.data.formats.checks import CHANGES
+from glip_pl.data.formats.records import AnnotationSet, Format
+
+_EXAMPLES = 3
+_NAMES = 20
+# What a box or an image loses in a format that has no place for it.
+_LOSSES = {
+    "boxes": "{} boxes",
+    "captions": "captions of {} records; boxes without a category are named by their phrases, and "
+    "those that several captions name alike are one",
+    "categories": "categories of {} boxes",
+    "crowd": "that {} boxes are around crowds; they become ordinary boxes",
+    "score": "scores of {} boxes; they become boxes that a person drew",
+    "phrase_types": "types of the phrases of {} boxes",
+    "absent": "which categories {} images were searched for; all that have no box count as absent",
+    "not_exhaustive": "of which categories {} images may show more",
+}
+
+
+def count_of(annotation_set: AnnotationSet) -> str:
+    """Count the images, boxes and captions of a set."""
+    records = annotation_set.records
+    files = len({record.file_name for record in records})
+    boxes = sum(len(record.annotations) for record in records)
+    captions = sum(record.caption is not None for record in records)
+    return f"{files} images, {boxes} boxes" + (f", {captions} captions" if captions else "")
+
+
+def describe(annotation_set: AnnotationSet, oriented: int) -> list[str]:
+    """Tell what a set holds that is no problem.
+
+    Args:
+        annotation_set: The set.
+        oriented: How many of its images have an EXIF orientation.
+    """
+    records = annotation_set.records
+    annotations = [annotation for record in records for annotation in record.annotations]
+    captions = sum(record.caption is not None for record in records)
+    files = Counter(record.file_name for record in records)
+    boxes_of = Counter(annotation.category for annotation in annotations)
+    facts = {
+        "images without boxes": len(
+            files.keys() - {record.file_name for record in records if record.annotations}
+        ),
+        "boxes around crowds": sum(annotation.crowd for annotation in annotations),
+        "boxes of a detector, with a score": sum(a.score is not None for a in annotations),
+        "boxes linked to a phrase": sum(bool(a.tokens_positive) for a in annotations),
+        "images that were searched for some categories only": sum(
+            record.absent is not None for record in records
+        ),
+        "images that EXIF turns or mirrors": oriented,
+        "files that several records name": sum(count > 1 for count in files.values()),
+    }
+    if captions:
+        del facts["files that several records name"]
+    lines = [f"  {count} {fact}" for fact, count in facts.items() if count]
+    lines += [f"  {count} x {kind} is not read" for kind, count in annotation_set.unread.items()]
+    names = annotation_set.names
+    if names:
+        counted = sorted(((boxes_of[i], name) for i, name in names.items()), reverse=True)
+        lines.append(f"  {len(names)} categories, {_describe_ids(names)}:")
+        lines += [f"    {line}" for line in _table(counted)]
+    return lines
+
+
+def _describe_ids(names: Mapping[int, str]) -> str:
+    """Say how categories are numbered: "1 to 90 with 10 gaps"."""
+    if not names:
+        return "no categories"
+    low, high = min(names), max(names)
+    gaps = high - low + 1 - len(names)
+    return f"ids {low} to {high}" + (f" with {gaps} gaps" if gaps else "")
+
+
+def _table(counted: list[tuple[int, str]]) -> list[str]:
+    """List categories with their boxes, the most and the fewest where there are many."""
+    cells = [f"{name} {count}" for count, name in counted]
+    if len(cells) <= _NAMES:
+        return [", ".join(cells)]
+    half = _NAMES // 2
+    empty = sum(count == 0 for count, _ in counted)
+    shown = [cell for cell, (count, _) in zip(cells, counted, strict=True) if count]
+    lines = [f"most: {', '.join(shown[:half])}", f"rarest: {', '.join(shown[half:][-half:])}"]
+    return lines + ([f"without a box: {empty}"] if empty else [])
+
+
+def list_problems(problems: Problems) -> list[str]:
+    """Tell what of a split is left out or changed, by kind, with a few examples."""
+    lines = []
+    for kind, found in problems.items():
+        examples = "; ".join(found[:_EXAMPLES]) + ("; ..." if len(found) > _EXAMPLES else "")
+        what = "to be corrected" if kind in CHANGES else "left out"
+        lines.append(f"{len(found)} {what}: {kind} ({examples})")
+    return lines
+
+
+def list_losses(writer: Format, sets: Mapping[str, AnnotationSet]) -> list[str]:
+    """Tell what a format has no place for, and what of the source is not read."""
+    lost = writer.losses(sets)
+    lines = [f"{writer.name} cannot hold {_LOSSES[kind].format(n)}" for kind, n in lost.items()]
+    unread: Counter[str] = Counter()
+    for annotation_set in sets.values():
+        unread.update(annotation_set.unread)
+    return lines + [f"not read, so not written: {kind} ({n} times)" for kind, n in unread.items()]

@@ -1,0 +1,79 @@
+"""Annotations of a data set from files of any form: which reader, which split, which images."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from glip_pl.data.formats import FORMATS, AnnotationSet, Format, detect_format
+from glip_pl.data.formats.checks import MISSING_FILE
+
+# The forms whose JSON the data sets read entry by entry, with images where `images` says.
+_COCO_SHAPED = ("coco", "lvis", "mdetr")
+
+
+def is_coco_json(source: Path) -> bool:
+    """Tell whether a path is, or would have to be, one COCO-shaped JSON file."""
+    if source.suffix != ".json" or source.is_dir():
+        return False
+    if not source.is_file():
+        return True
+    return all(form.name in _COCO_SHAPED for form in FORMATS.values() if form.detect(source))
+
+
+def read_split(source: Path, *, format: str | None, split: str | None) -> AnnotationSet:
+    """Read one split of a file or folder of any form; its images have an absolute path.
+
+    Args:
+        source: The file or folder.
+        format: Name of its form, where several fit.
+        split: Name of the split, where there are several.
+
+    Raises:
+        ValueError: There is nothing, it cannot be read, or it is not clear which split is meant.
+    """
+    if not source.exists():
+        raise ValueError(
+            f"there is no annotation file or folder {str(source)!r}; pass --data.root=PATH "
+            "(with make: DATA_ROOT=PATH) or correct `annotations` in data.*"
+        )
+    sets = _reader(source, format).read(source)
+    if split is None and len(sets) != 1:
+        raise ValueError(
+            f"{str(source)!r} has the splits {', '.join(sets)}; say which in `split` of the data "
+            "set in data.*"
+        )
+    if split is not None and split not in sets:
+        raise ValueError(
+            f"{str(source)!r} has no split {split!r}, but {', '.join(sets) or 'none'}; correct "
+            "`split` of the data set, or leave it out where there is one only"
+        )
+    found = next(iter(sets.values())) if split is None else sets[split]
+    return replace(found, images=found.images.absolute())
+
+
+def _reader(source: Path, format: str | None) -> Format:
+    if format is None:
+        try:
+            return detect_format(source)
+        except ValueError as error:
+            raise ValueError(f"{error} (in data.*: `format` of the data set)") from None
+    if format not in FORMATS:
+        raise ValueError(
+            f"there is no format {format!r}; give one of {', '.join(FORMATS)} as `format` of the "
+            "data set"
+        )
+    return FORMATS[format]
+
+
+def with_images(found: AnnotationSet, folder: Path) -> AnnotationSet:
+    """Take the images from another folder, without the records whose image is not there."""
+    there, missing = [], []
+    for record in found.records:
+        path = folder / record.file_name
+        if path.is_file() or any(p.suffix == ".tar" and p.is_file() for p in path.parents):
+            there.append(record)
+        else:
+            missing.append(str(path))
+    problems = dict(found.problems)
+    if missing:
+        problems[MISSING_FILE] = [*problems.get(MISSING_FILE, []), *missing]
+    return replace(found, images=folder, records=there, problems=problems)
