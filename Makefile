@@ -14,9 +14,10 @@ GOLDEN ?= ../shared/reference/golden
 CONFIGS := src/glip_pl/configs
 FUSIONS := $(sort $(notdir $(basename $(wildcard fusion_plugins/*.yaml))))
 YAMLS   := $(sort $(notdir $(basename $(wildcard $(CONFIGS)/*.yaml))))
-RECIPES := $(filter pretrain% finetune%,$(YAMLS))
+RECIPES := $(filter pretrain% finetune% monitor,$(YAMLS))
 MODELS  := $(filter-out base ddp $(RECIPES),$(YAMLS))
 DATAS   := $(sort $(notdir $(basename $(wildcard data/*.yaml))))
+SOURCES := $(sort $(notdir $(basename $(wildcard data/sources/*.yaml))))
 
 GLIP  := $(VENV)/bin/glip
 # The files of MiniLM serve MODEL=small, and official models as their vocabulary.
@@ -26,7 +27,7 @@ START := $(if $(WEIGHTS),--weights=$(WEIGHTS))
 TRAINED := $(if $(CKPT),--ckpt_path=$(CKPT)) $(START)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint types format benchmark predict parity compare tensorboard clean
+.PHONY: help setup data train test lint types format benchmark speed predict parity compare tensorboard clean
 
 help: ## List the targets and their settings
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -71,6 +72,10 @@ check-names:
 	$(call require,DATA,$(DATA),$(DATAS))
 	$(foreach name,$(RECIPE),$(call require,RECIPE,$(name),$(RECIPES))$(newline))
 
+data: $(VENV)/.ready ## Fetch DATA as far as its licence allows (DATA_ROOT= chooses the folder)
+	$(call require,DATA,$(DATA),$(SOURCES))
+	@$(VENV)/bin/python scripts/download_data.py $(DATA) $(if $(DATA_ROOT),--root='$(DATA_ROOT)')
+
 train: check-names $(SETUP) ## Train: FUSION, MODEL, DATA, DATA_ROOT, RECIPE and ARGS choose what
 	$(GLIP) fit --config $(CONFIGS)/base.yaml --config $(CONFIGS)/$(MODEL).yaml \
 		--config data/$(DATA).yaml --config fusion_plugins/$(FUSION).yaml \
@@ -85,6 +90,9 @@ benchmark: check-names $(SETUP) ## Evaluate CKPT=path or WEIGHTS=path on the tes
 predict: $(SETUP) ## Detect in images: CKPT or WEIGHTS=path IMAGE=file|folder|glob PROMPT="cat. dog."
 	$(if $(and $(CKPT)$(WEIGHTS),$(IMAGE),$(PROMPT)),,@echo 'pass CKPT=path IMAGE=path PROMPT="cat. dog."'; exit 2)
 	$(GLIP) predict $(TRAINED) --image='$(IMAGE)' --prompt='$(PROMPT)' --output=$(OUTPUT) $(ARGS)
+
+speed: check-names $(VENV)/.ready $(VENV)/.ready-small ## Time a model stage by stage: MODEL=glip_t_a|glip_t|glip_l, CKPT or WEIGHTS
+	$(GLIP) benchmark $(if $(CKPT)$(WEIGHTS),$(TRAINED),--model=$(if $(filter glip_%,$(MODEL)),$(MODEL),glip_t)) $(ARGS)
 
 parity: $(VENV)/.ready $(VENV)/.ready-small ## Compare with values of official GLIP: GOLDEN=folder
 	$(VENV)/bin/python scripts/check_parity.py $(GOLDEN) $(ARGS)

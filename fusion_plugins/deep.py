@@ -13,6 +13,7 @@ from glip_pl.layers.attention import BiAttention, ImageAttention
 from glip_pl.layers.bert import BertLayer
 from glip_pl.layers.dyhead import DyHeadBlock
 from glip_pl.layers.pyramid import flatten, unflatten
+from glip_pl.recompute import run_layer
 
 
 class DeepFusion(FusionPlugin):
@@ -30,6 +31,7 @@ class DeepFusion(FusionPlugin):
         still_start: See `DyHeadBlock`.
         direction: "both", as in every released GLIP; or "to_image", where the image reads the text
             and the text knows nothing of the image.
+        checkpoint_layers: Compute each layer again in the backward pass, to save memory.
     """
 
     def __init__(
@@ -43,11 +45,13 @@ class DeepFusion(FusionPlugin):
         anchor_scale: float = 8.0,
         still_start: bool = False,
         direction: Literal["both", "to_image"] = "both",
+        checkpoint_layers: bool = False,
     ) -> None:
         super().__init__()
         self.d_token = d_text
         self.anchor_scale = anchor_scale
         self.direction = direction
+        self.checkpoint_layers = checkpoint_layers
         attention = BiAttention if direction == "both" else ImageAttention
         self.exchange = nn.ModuleList(
             attention(
@@ -72,15 +76,24 @@ class DeepFusion(FusionPlugin):
     def forward(self, image: PyramidFeatures, text: TextFeatures) -> FusionOutput:
         """Exchange, then let each side think for itself, L times."""
         levels, tokens = image.levels, text.hidden
-        for exchange, text_layer, block in zip(
-            self.exchange, self.text_tower, self.tower, strict=True
-        ):
-            levels, tokens = self._exchange(exchange, levels, tokens, text.mask)
-            tokens = text_layer(tokens, text.mask)
-            levels = block(levels)
+        for layer in zip(self.exchange, self.text_tower, self.tower, strict=True):
+            levels, tokens = run_layer(
+                self._layer, layer, levels, tokens, text.mask, recompute=self.checkpoint_layers
+            )
         regions, level_sizes = flatten(levels)
         priors = cell_anchors(levels, image.strides, self.anchor_scale)
         return FusionOutput(regions, tokens, priors.expand(len(regions), -1, -1), level_sizes)
+
+    def _layer(
+        self,
+        layer: tuple[nn.Module, nn.Module, nn.Module],
+        levels: tuple[Tensor, ...],
+        tokens: Tensor,
+        mask: Tensor,
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        exchange, text_layer, block = layer
+        levels, tokens = self._exchange(exchange, levels, tokens, mask)
+        return block(levels), text_layer(tokens, mask)
 
     def _exchange(
         self, exchange: nn.Module, levels: tuple[Tensor, ...], tokens: Tensor, mask: Tensor

@@ -6,6 +6,7 @@ from glip_pl.anchors import cell_anchors
 from glip_pl.fusion import FusionOutput, FusionPlugin, PyramidFeatures, TextFeatures
 from glip_pl.layers.dyhead import DyHeadBlock
 from glip_pl.layers.pyramid import flatten
+from glip_pl.recompute import run_layer
 
 
 class LateFusion(FusionPlugin):
@@ -19,6 +20,7 @@ class LateFusion(FusionPlugin):
         num_layers: DyHead blocks; GLIP has 6 (T) or 8 (L).
         anchor_scale: Side of an anchor in cells of its level.
         still_start: See `DyHeadBlock`.
+        checkpoint_layers: Compute each layer again in the backward pass, to save memory.
     """
 
     def __init__(
@@ -29,10 +31,12 @@ class LateFusion(FusionPlugin):
         num_layers: int = 6,
         anchor_scale: float = 8.0,
         still_start: bool = False,
+        checkpoint_layers: bool = False,
     ) -> None:
         super().__init__()
         self.d_token = d_text
         self.anchor_scale = anchor_scale
+        self.checkpoint_layers = checkpoint_layers
         self.tower = nn.ModuleList(
             DyHeadBlock(d_model, still_start=still_start) for _ in range(num_layers)
         )
@@ -41,7 +45,7 @@ class LateFusion(FusionPlugin):
         """Run the whole tower: none of it needs the text."""
         levels = image.levels
         for block in self.tower:
-            levels = block(levels)
+            levels = run_layer(block, levels, recompute=self.checkpoint_layers)
         return PyramidFeatures(levels, image.strides, image.mask)
 
     def forward(self, image: PyramidFeatures, text: TextFeatures) -> FusionOutput:

@@ -19,6 +19,7 @@ from glip_pl.fusion import FusionOutput, FusionPlugin, PyramidFeatures, TextFeat
 from glip_pl.layers.positions import cell_centres, cell_mask, real_size, sine_embedding
 from glip_pl.layers.pyramid import flatten, unflatten
 from glip_pl.layers.transformer import DecoderLayer, EncoderLayer, Memory
+from glip_pl.recompute import run_layer
 
 
 class QueryFusion(FusionPlugin):
@@ -36,6 +37,7 @@ class QueryFusion(FusionPlugin):
         num_levels: Pyramid levels to use at most, the coarsest ones.
         min_stride: Pixels per cell of the finest level to use; finer ones have too many cells for
             attention between all of them.
+        checkpoint_layers: Compute each layer again in the backward pass, to save memory.
     """
 
     assignment = "hungarian"
@@ -52,6 +54,7 @@ class QueryFusion(FusionPlugin):
         dropout: float = 0.1,
         num_levels: int = 4,
         min_stride: int = 16,
+        checkpoint_layers: bool = False,
     ) -> None:
         super().__init__()
         if d_model % 4:
@@ -64,6 +67,7 @@ class QueryFusion(FusionPlugin):
         self.d_model = d_model
         self.num_levels = num_levels
         self.min_stride = min_stride
+        self.checkpoint_layers = checkpoint_layers
         self.level_embedding = nn.Embedding(num_levels, d_model)
         self.encoder = nn.ModuleList(
             EncoderLayer(d_model, num_heads, hidden, dropout=dropout) for _ in range(num_layers)
@@ -90,7 +94,7 @@ class QueryFusion(FusionPlugin):
         cells, _ = flatten(image.levels)
         position, mask = self._cell_positions(image), _cell_masks(image)
         for layer in self.encoder:
-            cells = layer(cells, position, mask)
+            cells = run_layer(layer, cells, position, mask, recompute=self.checkpoint_layers)
         levels = unflatten(self.encoder_norm(cells), image.levels)
         return PyramidFeatures(levels, image.strides, image.mask)
 
@@ -106,7 +110,10 @@ class QueryFusion(FusionPlugin):
         queries = self.content.weight + _masked_mean(tokens)[:, None]
         regions = []
         for layer in self.decoder:
-            queries = layer(queries, box_position, centre, tokens, cells, cell_position)
+            queries = run_layer(
+                *(layer, queries, box_position, centre, tokens, cells, cell_position),
+                recompute=self.checkpoint_layers,
+            )
             regions.append(self.decoder_norm(queries))
 
         size = real_size(image.mask).repeat(1, 2)[:, None]  # [B, 1, 4]

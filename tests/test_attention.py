@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from glip_pl.layers import attention
 from glip_pl.layers.attention import BiAttention
 
 
@@ -127,3 +128,55 @@ def test_autocast_to_bf16_stays_near():
 def test_heads_of_unequal_size_are_refused():
     with pytest.raises(ValueError, match=r"d_attention=20 .* num_heads=8"):
         BiAttention(6, 10, d_attention=20)
+
+
+def random_block():
+    """A block in which every parameter matters."""
+    torch.manual_seed(0)
+    block = BiAttention(16, 12, d_attention=32, num_heads=2).eval()
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    return block
+
+
+def long_inputs():
+    """More tokens than are attended to at once without gradients, in two images."""
+    image, text = torch.randn(2, 300, 16), torch.randn(2, attention._LONG, 12)
+    return image, text, torch.ones(text.shape[:2], dtype=torch.bool)
+
+
+@pytest.mark.parametrize("block_size", [2**20, 6000])
+def test_without_gradients_long_captions_give_the_same_in_blocks(monkeypatch, block_size):
+    block, inputs = random_block(), long_inputs()
+    expected = block(*inputs)
+    monkeypatch.setattr(attention, "_BLOCK", block_size)  # 6000: 93 positions at a time.
+
+    with torch.no_grad():
+        found = block(*inputs)
+
+    for got, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_a_token_unlike_every_position_keeps_its_weights():
+    block, (image, text, mask) = random_block(), long_inputs()
+    # Its scores lie hundreds below those of the others, all alike.
+    text[:, 3] = 0
+    with torch.no_grad():
+        block.text_norm.bias.zero_()
+        block.key.bias.fill_(-60.0)
+        block.query.weight.abs_()
+        block.query.bias.fill_(20.0)
+        block.key.weight.mul_(40)
+        expected = block._attend(*attended_from(block, image, text), mask)
+        blocks = attention._attend_in_blocks(*attended_from(block, image, text))
+        found = block(image, text, mask)
+
+    assert blocks is None
+    assert torch.isfinite(found[1]).all()
+    assert (expected[1].abs().sum(-1) > 0).all()
+
+
+def attended_from(block, image, text):
+    image, text = block.image_norm(image), block.text_norm(text)
+    return image, *block._fold_queries(text), block._fold_values(text)

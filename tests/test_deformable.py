@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torchvision.ops import deform_conv2d
 
-from glip_pl.layers import deformable
+from glip_pl.layers import table_convolution
 from glip_pl.layers.deformable import deformable_conv2d
 
 
@@ -79,7 +79,7 @@ def test_taps_far_outside_read_nothing():
 def test_work_in_small_blocks_changes_nothing(monkeypatch):
     x, offset, mask, weight, bias = tensors = inputs()
     at_once = deformable_conv2d(x, offset, mask, weight, bias)
-    monkeypatch.setattr(deformable, "_BLOCK", 400)  # Eleven positions at a time, one image.
+    monkeypatch.setattr(table_convolution, "_BLOCK", 400)  # Eleven positions at a time, one image.
 
     in_blocks = deformable_conv2d(x, offset, mask, weight, bias)
 

@@ -9,6 +9,7 @@ from torch import nn
 from fusion_plugins.late import LateFusion
 from glip_pl.backbones import SwinBackbone
 from glip_pl.backbones.fpn import FPN
+from glip_pl.cli import GroundingCLI
 from glip_pl.head import GroundingHead
 from glip_pl.optim import Cosine, OptimizerSettings, Steps
 
@@ -109,3 +110,15 @@ def test_the_parameters_named_bias_are_those_of_official_glip():
             official += math.prod(int(side) for side in shape.split("x"))
 
     assert sum(p.numel() for n, p in model.named_parameters() if "bias" in n) == official
+
+
+@pytest.mark.parametrize(("precision", "fused"), [("32-true", True), ("bf16-mixed", None)])
+def test_steps_are_fused_where_lightning_can_clip_their_gradients(
+    shapes_arguments, precision, fused
+):
+    options = ["--trainer.limit_train_batches=1", "--trainer.limit_val_batches=0"]
+
+    cli = GroundingCLI(["fit", *shapes_arguments, *options, f"--trainer.precision={precision}"])
+
+    assert cli.trainer.gradient_clip_val == 1
+    assert [g["fused"] for g in cli.trainer.optimizers[0].param_groups] == [fused] * 6

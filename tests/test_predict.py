@@ -7,7 +7,8 @@ from PIL import Image
 
 from glip_pl.cli import main
 from glip_pl.postprocess import Detections
-from glip_pl.predict import image_files, parse_caption, unnamed
+from glip_pl.predict import image_files, unnamed
+from glip_pl.prompts.request import parse_caption
 
 
 def detections(*found):

@@ -1,16 +1,14 @@
 """Our Swin against torchvision's, and windows attended one pair at a time."""
 
+import pytest
 import torch
 import torchvision
 
 from glip_pl.backbones import SwinBackbone
-from glip_pl.backbones.swin import (
-    PatchMerging,
-    WindowAttention,
-    join_windows,
-    shift_mask,
-    split_windows,
-)
+from glip_pl.backbones.swin import Mlp, PatchMerging, WindowAttention
+from glip_pl.layers.windows import Windows, cut_windows
+
+CPU = torch.device("cpu")
 
 
 def test_maps_equal_those_of_torchvision():
@@ -63,10 +61,10 @@ def test_window_attention_equals_a_loop_over_pairs():
     torch.manual_seed(0)
     attend = WindowAttention(4, 2, 2).double()
     x = torch.randn(1, 3, 4, 4, dtype=torch.float64)
-    mask = torch.zeros(3, 4, 4, dtype=torch.float64)
-    mask[2, 0, 1] = -100.0
+    mask = torch.zeros(1, 4, 4, dtype=torch.float64)  # Of the last window alone.
+    mask[0, 0, 1] = -100.0
 
-    out = attend(x, mask)
+    out = attend(x, Windows(*[torch.empty(0)] * 3, mask))
 
     cells = [(0, 0), (0, 1), (1, 0), (1, 1)]
     for window in range(3):
@@ -78,7 +76,7 @@ def test_window_attention_equals_a_loop_over_pairs():
                     [
                         q[i, head] @ k[j, head] / 2**0.5
                         + attend.relative_position_bias_table[(yi - yj + 1) * 3 + xi - xj + 1, head]
-                        + mask[window, i, j]
+                        + (mask[0, i, j] if window == 2 else 0)
                         for j, (yj, xj) in enumerate(cells)
                     ]
                 )
@@ -86,34 +84,64 @@ def test_window_attention_equals_a_loop_over_pairs():
         assert torch.allclose(out[0, window], attend.proj(mixed.flatten(1)), atol=1e-12)
 
 
-def test_joining_undoes_splitting():
-    x = torch.arange(2 * 4 * 6 * 3.0).view(2, 4, 6, 3)
+def test_cells_are_cut_into_windows_row_by_row():
+    x = torch.arange(2 * 4 * 6 * 3.0).view(2, 24, 3)
+    windows = cut_windows(4, 6, 2, 0, CPU)
 
-    windows = split_windows(x, 2)
+    cut = windows.cut(x)
 
-    assert windows.shape == (2, 6, 4, 3)
-    assert windows[0, 1, :, 0].tolist() == [x[0, y, c, 0] for y in (0, 1) for c in (2, 3)]
-    assert join_windows(windows, 2, 4, 6).equal(x)
+    assert cut.shape == (2, 6, 4, 3)
+    assert cut[0, 1].equal(x[0, [2, 3, 8, 9]])  # The second window: rows 0 and 1, columns 2 and 3.
+    assert len(windows.mask) == 0
+
+
+def test_places_outside_the_map_hold_zeros():
+    cut = cut_windows(1, 3, 2, 0, CPU).cut(torch.ones(1, 3, 1))
+
+    assert cut[0, :, :, 0].tolist() == [[1, 1, 0, 0], [1, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("shift", [0, 3])
+def test_joining_undoes_cutting_and_so_do_the_gradients(shift):
+    x = torch.randn(2, 5 * 17, 3, dtype=torch.float64, requires_grad=True)
+    windows = cut_windows(5, 17, 7, shift, CPU)
+
+    assert windows.join(windows.cut(x)).equal(x)
+    assert torch.autograd.gradcheck(windows.cut, x)
+    places = torch.randn(2, 3, 49, 1, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(windows.join, places)
 
 
 def test_only_cells_that_were_neighbours_before_the_shift_attend():
-    mask = shift_mask(2, 4, 2, 1, torch.device("cpu"))
+    windows = cut_windows(2, 4, 2, 1, CPU)
 
-    # Of the window at the right edge, the left column comes from inside and the right one wraps
-    # round; both rows of every window differ, since there is only one row of windows.
+    # Moved by one: columns 1 2 | 3 0 of rows 1 0. Both rows of every window differ, since there is
+    # only one row of windows; of the window at the edge, column 0 wraps round.
     no, ok = -100.0, 0.0
-    assert mask[0].tolist() == [
-        [ok, ok, no, no],
-        [ok, ok, no, no],
-        [no, no, ok, ok],
-        [no, no, ok, ok],
+    assert windows.cut(torch.arange(8.0).view(1, 8, 1))[0, :, :, 0].tolist() == [
+        [5, 6, 1, 2],
+        [7, 4, 3, 0],
     ]
-    assert mask[1].tolist() == [
-        [ok, no, no, no],
-        [no, ok, no, no],
-        [no, no, ok, no],
-        [no, no, no, ok],
+    assert windows.mask.tolist() == [
+        [[ok, ok, no, no], [ok, ok, no, no], [no, no, ok, ok], [no, no, ok, ok]],
+        [[ok, no, no, no], [no, ok, no, no], [no, no, ok, no], [no, no, no, ok]],
     ]
+
+
+def test_windows_that_need_no_mask_come_first():
+    windows = cut_windows(14, 14, 7, 3, CPU)
+
+    assert len(windows.mask) == 3  # Of four windows the first alone has neighbours only.
+    assert windows.cells[0] == 3 * 14 + 3
+
+
+def test_the_perceptron_is_the_same_in_blocks_of_rows():
+    torch.manual_seed(0)
+    mlp = Mlp(8)
+    x = torch.randn(3, 300, 100, 8)  # Rows for two blocks.
+
+    with torch.no_grad():
+        assert torch.allclose(mlp(x), mlp.fc2(torch.nn.functional.gelu(mlp.fc1(x))), atol=1e-6)
 
 
 def test_patch_merging_goes_down_the_column_first():

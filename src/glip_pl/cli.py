@@ -1,7 +1,8 @@
-"""The command line: ``glip fit|validate|test|predict|convert``, by configurations and options.
+"""The command line: ``glip fit|validate|test|predict|convert|compare``, by files and options.
 
 `fit`, `validate` and `test` are LightningCLI's; `predict` works on image files and a prompt rather
-than on a data set, and `convert` on checkpoints: see the modules of these names.
+than on a data set, `convert` on checkpoints and `compare` on test runs: see the modules of these
+names.
 """
 
 import logging
@@ -15,20 +16,37 @@ from typing import NoReturn
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import glip_pl
+from glip_pl.benchmark.command import run_benchmark
 from glip_pl.checkpoint import read_checkpoint
 from glip_pl.convert import run_convert
 from glip_pl.data import GroundingDataModule
+from glip_pl.data.commands import run_data
+from glip_pl.memory import keep_freed_memory
+from glip_pl.odinw import run_odinw
 from glip_pl.plugins import fusion_plugins
 from glip_pl.predict import run_predict
+from glip_pl.results.compare import run_compare
 from glip_pl.task import GroundingTask
 from glip_pl.weights import Weights, read_weights
 
 DESCRIPTION = """Detect and ground anything that has a name.
 
 fit, validate and test take configuration files and options; options that come later win.
+`glip data check|convert|show` looks after data sets of many formats.
 `glip predict --help` describes detection in image files of your own, and `glip convert --help` how
-checkpoints of official GLIP come here and go back.
+checkpoints of official GLIP come here and go back. `glip compare A B` tells whether two test runs
+differ by more than chance.
 """
+
+# What is no subcommand of Lightning's, since it trains or tests nothing.
+COMMANDS = {
+    "benchmark": run_benchmark,
+    "predict": run_predict,
+    "data": run_data,
+    "convert": run_convert,
+    "odinw": run_odinw,
+    "compare": run_compare,
+}
 
 
 class GroundingParser(LightningArgumentParser):
@@ -80,7 +98,10 @@ class GroundingCLI(LightningCLI):
         )
         parser.link_arguments("model.d_text", "model.text.init_args.d_text")
         # A plugin takes those of them that its constructor has.
-        for name in ("d_model", "d_text", "num_layers", "dropout", "anchor_scale", "still_start"):
+        for name in (
+            *("d_model", "d_text", "num_layers", "dropout"),
+            *("anchor_scale", "still_start", "checkpoint_layers"),
+        ):
             parser.link_arguments(f"model.{name}", f"model.fusion.init_args.{name}")
         # Where a checkpoint is given, what it says of its model takes the place of these.
         parser.set_defaults(
@@ -152,10 +173,10 @@ def main(args: list[str] | None = None) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     _quieten_lightning()
     try:
-        if arguments[:1] == ["predict"]:
-            run_predict(arguments[1:])
-        elif arguments[:1] == ["convert"]:
-            run_convert(arguments[1:])
+        if arguments[:1] == ["fit"]:
+            keep_freed_memory()
+        if arguments and arguments[0] in COMMANDS:
+            COMMANDS[arguments[0]](arguments[1:])
         else:
             # None lets Lightning read sys.argv itself, from which it also starts further processes.
             GroundingCLI(args if arguments else ["--help"])
@@ -177,6 +198,8 @@ def _quieten_lightning() -> None:
     warnings.filterwarnings("ignore", message=r".*LeafSpec.*")
     # Frozen parts are in evaluation mode.
     warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
+    # Averaged weights are whole in every process, as the model itself is.
+    warnings.filterwarnings("ignore", message=r"You're using the WeightAveraging callback with a")
 
 
 def _is_no_advertisement(record: logging.LogRecord) -> bool:

@@ -85,13 +85,15 @@ class PostProcess:
 
         Args:
             output: What the head says of the batch.
-            targets: For the positive maps and sizes; boxes are not looked at.
+            targets: For the positive maps and sizes; boxes are not looked at. A phrase without a
+                token is not found.
         """
         return [self._image(output, b, target) for b, target in enumerate(targets)]
 
     def _image(self, output: GroundingOutput, b: int, target: Target) -> Detections:
         logits = output.logits[b].float()
-        scores = phrase_scores(logits, target.positive_map, self.aggregate)  # [N, K]
+        (named,) = target.positive_map.any(1).nonzero(as_tuple=True)
+        scores = phrase_scores(logits, target.positive_map[named], self.aggregate)  # [N, K]
         # √(phrase score · centerness), the geometric mean, ranks boxes: FCOS, and GLIP after it.
         ranked = (scores * output.centerness[b].float().sigmoid()[:, None]).sqrt()
         ranked = ranked.masked_fill(scores <= self.score_threshold, -1.0)
@@ -103,7 +105,7 @@ class PostProcess:
             kept.append(best.indices[best.values >= 0] + start * num_phrases)
             start += size
         pairs = torch.cat(kept)
-        region, phrase = pairs // num_phrases, pairs % num_phrases
+        region, phrase = pairs // num_phrases, named[pairs % num_phrases]
         score = ranked.flatten()[pairs]
         boxes = clip(output.boxes[b, region].float(), target.size)
         keep = batched_nms(boxes, score, phrase, self.nms_iou)[: self.max_detections]

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
+from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torchmetrics import Metric
@@ -14,8 +15,8 @@ from glip_pl.backbones import Backbone
 from glip_pl.criterion import GroundingCriterion
 from glip_pl.data import GroundingDataModule
 from glip_pl.data.batch import Batch
+from glip_pl.detector import Detector
 from glip_pl.fusion import FusionPlugin
-from glip_pl.metrics import DetectionAP, PhraseRecall
 from glip_pl.model import GLIP
 from glip_pl.optim import Cosine, OptimizerSettings, Plateau, Schedule
 from glip_pl.postprocess import Detections, PostProcess
@@ -45,6 +46,8 @@ class GroundingTask(LightningModule):
         dropout: Dropout of the fusion plugin, likewise.
         anchor_scale: Side of its anchors in cells, likewise.
         still_start: Whether its deformable convolutions start as plain ones, likewise.
+        checkpoint_layers: Whether it computes its layers again in the backward pass, to save
+            memory, likewise.
         extra_levels: Pyramid levels beyond the backbone's coarsest.
         drop_block: Share of cells that the pyramid drops in training; GLIP has 0.3.
         initial_temperature: Start value of the head's temperature; GLIP has 1.
@@ -71,6 +74,7 @@ class GroundingTask(LightningModule):
         dropout: float = 0.1,
         anchor_scale: float = 8.0,
         still_start: bool = False,
+        checkpoint_layers: bool = False,
         extra_levels: int = 2,
         drop_block: float = 0.0,
         initial_temperature: float = 0.1,
@@ -108,7 +112,7 @@ class GroundingTask(LightningModule):
         self.loss_weights = asdict(loss_weights or LossWeights())
         self.optimizer_settings = optimizer or OptimizerSettings()
         self.schedule = schedule or Cosine()
-        self.postprocess = postprocess or PostProcess()
+        self.detector = Detector(self.model, postprocess or PostProcess())
         self.class_names: list[str] = []
         self.metrics = nn.ModuleDict()
         self.results: dict[str, float] = {}
@@ -118,22 +122,29 @@ class GroundingTask(LightningModule):
         data: GroundingDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
         return data
 
+    def configure_model(self) -> None:
+        """Let a closed-set text encoder learn the names of the training data, once.
+
+        Not left to `setup`, because callbacks that average the weights copy the model before that;
+        they call this first.
+        """
+        if self._trainer is None or self.trainer.state.fn != "fit":
+            return
+        self.class_names = list(self._data.class_names)
+        if self.model.text.names == []:
+            self.model.text.learn_names(self.class_names)
+            if "text" in self.hparams:
+                self.hparams["text"].setdefault("init_args", {})["names"] = self.class_names
+
     def setup(self, stage: str) -> None:
         """Hand the tokenizer to the data module, and make a metric for every evaluation set."""
+        self.configure_model()
         data, text = self._data, self.model.text
-        if stage == "fit":
-            self.class_names = list(data.class_names)
-            if text.names == []:
-                text.learn_names(self.class_names)
-                if "text" in self.hparams:
-                    self.hparams["text"].setdefault("init_args", {})["names"] = self.class_names
         data.connect(text.tokenizer)
         sets = data.test if stage == "test" else data.val
         kind = "test" if stage == "test" else "val"
         for name, dataset in sets.items():
-            categories = dataset.names_by_id
-            metric = DetectionAP(categories) if categories else PhraseRecall()
-            self.metrics[f"{kind}/{name}"] = metric
+            self.metrics[f"{kind}/{name}"] = dataset.make_metric()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember what the training data named, and at which size images are evaluated."""
@@ -174,7 +185,7 @@ class GroundingTask(LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Detections]:
         """Detect."""
-        return self.postprocess(self.model(batch.images, batch.mask, batch.tokens), batch.targets)
+        return self.detector(batch)
 
     def _evaluate(self, batch: Batch, key: str) -> list[Detections]:
         detections = self.predict_step(batch, 0)
@@ -207,7 +218,10 @@ class GroundingTask(LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with a learning rate per part, warmed up and then scheduled over the whole run."""
         settings = self.optimizer_settings
-        optimizer = torch.optim.AdamW(settings.groups(self.model), lr=settings.lr)
+        # The fused step is the fastest and takes no memory, but Lightning refuses to clip gradients
+        # for it in mixed precision; None lets torch choose.
+        fused = None if isinstance(self.trainer.precision_plugin, MixedPrecision) else True
+        optimizer = torch.optim.AdamW(settings.groups(self.model), lr=settings.lr, fused=fused)
         if isinstance(self.schedule, Plateau):
             plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
                 optimizer, mode="max", **asdict(self.schedule)

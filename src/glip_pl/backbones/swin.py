@@ -13,9 +13,14 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from glip_pl.backbones.backbone import Backbone, leading_parts, load_weights
+from glip_pl.layers.windows import Windows, cut_windows
+from glip_pl.recompute import run_layer
 
 # What an ImageNet file has for its classifier, and the buffers that we work out ourselves.
 _NOT_OURS = r"^head\.|^norm\.|attn_mask$|relative_position_index$"
+
+# Values that the perceptron takes at a time.
+_BLOCK = 2**19
 
 
 class SwinBackbone(Backbone):
@@ -32,6 +37,7 @@ class SwinBackbone(Backbone):
         drop_path: Probability of skipping the last block in training; it grows from 0 linearly.
         weights: A local file with ImageNet weights (``.pth`` or ``.safetensors``), or None.
         freeze: Parts to freeze: 0 nothing, 1 the patch embedding, 2 also the first stage, ...
+        checkpoint_blocks: Compute each block again in the backward pass, to save memory.
 
     Raises:
         ValueError: The weights do not exist or belong to another network.
@@ -49,6 +55,7 @@ class SwinBackbone(Backbone):
         drop_path: float = 0.2,
         weights: str | None = None,
         freeze: int = 0,
+        checkpoint_blocks: bool = False,
     ) -> None:
         super().__init__(channel_order="bgr")
         widths = [embed_dim * 2**s for s in range(4)]
@@ -58,7 +65,12 @@ class SwinBackbone(Backbone):
         self.channels = (widths[1], widths[2], widths[3])
         self.patch_embed = PatchEmbed(embed_dim)
         self.layers = nn.ModuleList(
-            SwinStage(widths[s], num_heads[s], window, drops[s], merge=s < 3) for s in range(4)
+            SwinStage(
+                *(widths[s], num_heads[s], window, drops[s]),
+                merge=s < 3,
+                checkpoint_blocks=checkpoint_blocks,
+            )
+            for s in range(4)
         )
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(c) for c in self.channels)
         self.apply(_init)
@@ -96,51 +108,50 @@ class SwinStage(nn.Module):
     """Blocks at one resolution, every second one with shifted windows, then a 2x2 merge."""
 
     def __init__(
-        self, width: int, num_heads: int, window: int, drops: Sequence[float], *, merge: bool
+        self,
+        width: int,
+        num_heads: int,
+        window: int,
+        drops: Sequence[float],
+        *,
+        merge: bool,
+        checkpoint_blocks: bool = False,
     ) -> None:
         super().__init__()
         self.window = window
+        self.checkpoint_blocks = checkpoint_blocks
         self.blocks = nn.ModuleList(
-            SwinBlock(width, num_heads, window, shift=window // 2 if b % 2 else 0, drop_path=drop)
-            for b, drop in enumerate(drops)
+            SwinBlock(width, num_heads, window, drop_path=drop) for drop in drops
         )
         self.downsample = PatchMerging(width) if merge else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[B, H, W, C] to the same, refined, and to the input of the next stage."""
-        shape = [side + -side % self.window for side in x.shape[1:3]]
-        mask = shift_mask(shape[0], shape[1], self.window, self.window // 2, x.device)
-        for block in self.blocks:
-            x = block(x, mask)
+        height, width = x.shape[1:3]
+        cuts = [
+            cut_windows(height, width, self.window, shift, x.device)
+            for shift in (0, self.window // 2)
+        ]
+        for b, block in enumerate(self.blocks):
+            x = run_layer(block, x, cuts[b % 2], recompute=self.checkpoint_blocks)
         return x, x if self.downsample is None else self.downsample(x)
 
 
 class SwinBlock(nn.Module):
     """Attention inside windows, then a two-layer perceptron, both pre-norm and residual."""
 
-    def __init__(
-        self, width: int, num_heads: int, window: int, *, shift: int, drop_path: float
-    ) -> None:
+    def __init__(self, width: int, num_heads: int, window: int, *, drop_path: float) -> None:
         super().__init__()
-        self.window = window
-        self.shift = shift
         self.norm1 = nn.LayerNorm(width)
         self.attn = WindowAttention(width, num_heads, window)
         self.norm2 = nn.LayerNorm(width)
         self.mlp = Mlp(width)
         self.drop_path = StochasticDepth(drop_path, "row")
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Refine [B, H, W, C]; `mask` [windows, T, T] is added when the windows are shifted."""
-        height, width = x.shape[1:3]
-        w, s = self.window, self.shift
-        # Zeros are padded after the norm, and they do take part in the attention.
-        y = F.pad(self.norm1(x), (0, 0, 0, -width % w, 0, -height % w))
-        y = y.roll((-s, -s), dims=(1, 2)) if s else y
-        windows = self.attn(split_windows(y, w), mask if s else None)
-        y = join_windows(windows, w, y.shape[1], y.shape[2])
-        y = y.roll((s, s), dims=(1, 2)) if s else y
-        x = x + self.drop_path(y[:, :height, :width])
+    def forward(self, x: Tensor, windows: Windows) -> Tensor:
+        """Refine [B, H, W, C] with attention inside these windows of H x W cells."""
+        attended = self.attn(windows.cut(self.norm1(x).flatten(1, 2)), windows)
+        x = x + self.drop_path(windows.join(attended).view_as(x))
         refined: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
         return refined
 
@@ -164,17 +175,22 @@ class WindowAttention(nn.Module):
         index = (dy + window - 1) * (2 * window - 1) + dx + window - 1
         self.register_buffer("relative_position_index", index, persistent=False)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Attend inside windows [B, windows, T, C]; `mask` [windows, T, T] adds to the scores."""
-        batch, windows, cells, width = x.shape
+    def bias(self) -> Tensor:
+        """Look up what each pair of cells adds to the scores, [1, heads, T, T]."""
         bias = self.relative_position_bias_table[self.relative_position_index]
-        bias = bias.permute(2, 0, 1)[None]
-        if mask is not None:
-            bias = (bias + mask[:, None]).expand(batch, -1, -1, -1, -1).flatten(0, 1)
-        qkv = self.qkv(x).view(batch * windows, cells, 3, self.num_heads, -1)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
-        mixed: Tensor = self.proj(out.transpose(1, 2).reshape(batch, windows, cells, width))
+        return bias.permute(2, 0, 1)[None]
+
+    def forward(self, x: Tensor, windows: Windows) -> Tensor:
+        """Attend inside windows, [B, windows, T, C] to the same."""
+        bias = self.bias().to(x.dtype)
+        qkv = self.qkv(x).view(*x.shape[:3], 3, self.num_heads, -1).permute(3, 0, 1, 4, 2, 5)
+        # Only the last windows mix cells that the shift made neighbours.
+        whole = x.shape[1] - len(windows.mask)
+        parts = [_attend(qkv[:, :, :whole], bias)]
+        if len(windows.mask):
+            mask = windows.mask[:, None].to(x.dtype)
+            parts.append(_attend(qkv[:, :, whole:], (bias + mask).repeat(len(x), 1, 1, 1)))
+        mixed: Tensor = self.proj(torch.cat(parts, 1) if len(parts) > 1 else parts[0])
         return mixed
 
 
@@ -188,8 +204,15 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., C] to [..., C]."""
-        out: Tensor = self.fc2(F.gelu(self.fc1(x)))
-        return out
+        if torch.is_grad_enabled() or x.device.type != "cpu" or torch.compiler.is_compiling():
+            out: Tensor = self.fc2(F.gelu(self.fc1(x)))
+            return out
+        # Some rows at a time: what is in between then stays in the cache.
+        rows = x.flatten(0, -2)
+        parts = [
+            self.fc2(F.gelu(self.fc1(some))) for some in torch.split(rows, _BLOCK // x.shape[-1])
+        ]
+        return torch.cat(parts).view_as(x)
 
 
 class PatchMerging(nn.Module):
@@ -209,34 +232,12 @@ class PatchMerging(nn.Module):
         return merged
 
 
-def split_windows(x: Tensor, window: int) -> Tensor:
-    """Cut [B, H, W, C] into windows [B, windows, T, C] with T = window²; the sides must divide."""
-    batch, height, width, channels = x.shape
-    x = x.view(batch, height // window, window, width // window, window, channels)
-    return x.transpose(2, 3).reshape(batch, -1, window**2, channels)
-
-
-def join_windows(windows: Tensor, window: int, height: int, width: int) -> Tensor:
-    """Undo `split_windows`: [B, windows, T, C] to [B, H, W, C]."""
-    batch, _, _, channels = windows.shape
-    x = windows.view(batch, height // window, width // window, window, window, channels)
-    return x.transpose(2, 3).reshape(batch, height, width, channels)
-
-
-def shift_mask(height: int, width: int, window: int, shift: int, device: torch.device) -> Tensor:
-    """Forbid attention between cells that only the cyclic shift made neighbours.
-
-    Returns:
-        [windows, T, T], 0 where both cells belong together and -100 elsewhere.
-    """
-    # Rolled cells keep their order up to the last window, which holds a region of each side.
-    rows, columns = (
-        (torch.arange(side, device=device) >= side - window).int()
-        + (torch.arange(side, device=device) >= side - shift).int()
-        for side in (height, width)
-    )
-    regions = split_windows((3 * rows[:, None] + columns)[None, :, :, None], window)[0, ..., 0]
-    return (regions[:, :, None] != regions[:, None, :]) * -100.0
+def _attend(qkv: Tensor, bias: Tensor) -> Tensor:
+    """Attention of [3, B, windows, heads, T, a], to [B, windows, T, heads * a]."""
+    query, key, value = qkv.flatten(1, 2)
+    out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+    _, batch, windows, heads, cells, width = qkv.shape
+    return out.transpose(1, 2).reshape(batch, windows, cells, heads * width)
 
 
 def _init(module: nn.Module) -> None:

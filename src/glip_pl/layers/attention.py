@@ -12,6 +12,15 @@ from torch import Tensor, nn
 
 from glip_pl.layers.precision import at_least_fp32
 
+# Scores computed at a time: small enough for the cache, large enough for the matrix products.
+_BLOCK = 2**20
+
+# Captions from so many tokens on are worth the blocks.
+_LONG = 32
+
+# Sums of weights below it may have lost weights to the smallest number that float32 can hold.
+_VANISHED = 1e-30
+
 
 class BiAttention(nn.Module):
     """Exchange features between image positions and text tokens, in both directions.
@@ -80,39 +89,62 @@ class BiAttention(nn.Module):
             The updated image [B, N, d_model] and text [B, M, d_text].
         """
         image, text = self.image_norm(image), self.text_norm(text)
-        scores = self._scores(image, text)  # [B, H, M, N]
+        folded, shift = self._fold_queries(text)
+        values = self._fold_values(text)
+        attended = None
+        # In blocks nothing is kept that a gradient needs, and a GPU would wait for each of them.
+        if (
+            text.shape[1] >= _LONG
+            and image.device.type == "cpu"
+            and not (torch.is_grad_enabled() or self.training or torch.compiler.is_compiling())
+            # Official GLIP updates padded tokens, too.
+            and bool(text_mask.all())
+        ):
+            attended = _attend_in_blocks(image, folded, shift, values)
+        update, pooled, total = attended or self._attend(image, folded, shift, values, text_mask)
+        image = image + update + (self.image_gate * self.image_out.bias).to(image.dtype)
+        text_update = self._text_update(pooled, total)
+        return image, text + self.text_gate.to(text.dtype) * text_update
+
+    def _fold_queries(self, text: Tensor) -> tuple[Tensor, Tensor]:
+        """k_hm · (W_h x_n + b_h) as a product with x_n, [B, H, M, d], and a shift, [B, H, M]."""
+        keys = self._heads(self.key(text)) * self.scale  # [B, H, M, a]
+        folded = torch.einsum("bhma,had->bhmd", keys, self._per_head(self.query.weight))
+        shift = torch.einsum("bhma,ha->bhm", keys, self._per_head(self.query.bias))
+        return folded, shift
+
+    def _fold_values(self, text: Tensor) -> Tensor:
+        """Carry the token values through the output projection and the gate, [B, H, M, d]."""
+        values = self._heads(self.text_value(text))
+        out = self._per_head(self.image_out.weight.T)
+        folded = torch.einsum("bhma,had->bhmd", values, out)
+        return folded * self.image_gate.to(folded.dtype)
+
+    def _attend(
+        self, image: Tensor, folded: Tensor, shift: Tensor, values: Tensor, text_mask: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Weigh tokens for each position and positions for each token.
+
+        Returns:
+            The image's update, [B, N, d]; each token's mean of the positions, [B, H, M, d]; and the
+            sum of its weights, [B, H, M, 1].
+        """
+        scores = torch.baddbmm(
+            shift.flatten(1)[..., None], folded.flatten(1, 2), image.transpose(1, 2)
+        )
+        # bf16 would round the weights of thousands of positions away.
+        scores = at_least_fp32(scores).view(*shift.shape, -1)  # [B, H, M, N]
         to_image = scores.masked_fill(~text_mask[:, None, :, None], -torch.inf).softmax(2)
         to_text = scores.softmax(3)
         to_image = F.dropout(to_image, self.dropout, self.training)
         to_text = F.dropout(to_text, self.dropout, self.training)
-        image_update = self._image_update(to_image, text)
-        text_update = self._text_update(to_text, image)
-        return image + self.image_gate * image_update, text + self.text_gate * text_update
-
-    def _scores(self, image: Tensor, text: Tensor) -> Tensor:
-        """k_hm · (W_h x_n + b_h), computed as (W_hᵀ k_hm) · x_n + k_hm · b_h, [B, H, M, N]."""
-        keys = self._heads(self.key(text)) * self.scale  # [B, H, M, a]
-        folded = torch.einsum("bhma,had->bhmd", keys, self._per_head(self.query.weight))
-        shift = torch.einsum("bhma,ha->bhm", keys, self._per_head(self.query.bias))
-        scores = torch.baddbmm(
-            shift.flatten(1, 2)[..., None], folded.flatten(1, 2), image.transpose(1, 2)
-        )
-        # bf16 would round the weights of thousands of positions away.
-        return at_least_fp32(scores).view(*keys.shape[:3], -1)
-
-    def _image_update(self, weights: Tensor, text: Tensor) -> Tensor:
-        """Each position's mean of the token values, which carry the output projection already."""
-        values = self._heads(self.text_value(text))
-        out = self._per_head(self.image_out.weight.T)
-        folded = torch.einsum("bhma,had->bhmd", values, out)
-        update = weights.flatten(1, 2).transpose(1, 2) @ folded.flatten(1, 2)
-        return update + self.image_out.bias
-
-    def _text_update(self, weights: Tensor, image: Tensor) -> Tensor:
-        """Each token's mean of the positions, projected to values after the mean, not before."""
-        pooled = (weights.flatten(1, 2) @ image).view(*weights.shape[:3], -1)
+        update = to_image.flatten(1, 2).transpose(1, 2) @ values.flatten(1, 2)
+        pooled = (to_text.flatten(1, 2) @ image).view_as(folded)
         # Dropout leaves weights that do not sum to one, and the bias of the values counts as often.
-        total = weights.sum(3, keepdim=True)
+        return update, pooled, to_text.sum(3, keepdim=True)
+
+    def _text_update(self, pooled: Tensor, total: Tensor) -> Tensor:
+        """Project each token's mean of the positions to values after the mean, not before."""
         values = torch.einsum("bhmd,had->bhma", pooled, self._per_head(self.image_value.weight))
         values = values + total * self._per_head(self.image_value.bias)[:, None]
         update: Tensor = self.text_out(values.transpose(1, 2).flatten(2))
@@ -125,6 +157,53 @@ class BiAttention(nn.Module):
     def _per_head(self, parameter: Tensor) -> Tensor:
         """[H * a, ...] to [H, a, ...]."""
         return parameter.reshape(self.num_heads, -1, *parameter.shape[1:])
+
+
+def _attend_in_blocks(
+    image: Tensor, folded: Tensor, shift: Tensor, values: Tensor
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Do as `BiAttention._attend` without dropout and padding; no score ever leaves the cache.
+
+    One exponential serves both directions: with p_nm the weight of token m for position n, and z_n
+    the normaliser that it was divided by, exp(s_nm) = p_nm z_n is what the weight of position n for
+    token m is made of. Sums over the positions so far are relative to the largest z and scaled
+    down when a larger one comes, as in online softmax (https://arxiv.org/abs/1805.02867).
+
+    Returns:
+        What `BiAttention._attend` returns, or None where a token is so much less alike to every
+        position than the others are that its weights vanish.
+    """
+    batch, heads, tokens, width = folded.shape
+    step = max(1, _BLOCK // (heads * tokens))
+    update, exact = torch.empty_like(image), at_least_fp32(shift)
+    pooled = exact.new_zeros(batch, heads, tokens, width)
+    total = exact.new_zeros(batch, heads, tokens, 1)
+    for b in range(batch):
+        query, value, offset = (
+            folded[b].flatten(0, 1).T,
+            values[b].flatten(0, 1),
+            shift[b].flatten(),
+        )
+        largest = exact.new_full((heads, 1, 1), -torch.inf)
+        for first in range(0, image.shape[1], step):
+            cells = image[b, first : first + step]
+            scores = torch.addmm(offset, cells, query).view(-1, heads, tokens)
+            scores = at_least_fp32(scores)  # [n, H, M]
+            weights = scores.softmax(2)
+            # The largest weight is exp(largest score) / z.
+            log_z = (scores.amax(2) - weights.amax(2).log()).T[..., None]  # [H, n, 1]
+            weights = weights.to(value.dtype)
+            update[b, first : first + step] = weights.flatten(1) @ value
+            larger = torch.maximum(largest, log_z.amax(1, keepdim=True))
+            weights *= (log_z - larger).exp().to(weights.dtype).transpose(0, 1)
+            shrink = (largest - larger).exp()
+            total[b] = total[b] * shrink + weights.sum(0, dtype=total.dtype)[..., None]
+            pooled[b] *= shrink
+            pooled[b] += (weights.flatten(1).T @ cells).view(heads, tokens, width)
+            largest = larger
+    if total.amin() < _VANISHED:
+        return None
+    return update, pooled / total, torch.ones_like(total)
 
 
 class ImageAttention(nn.Module):

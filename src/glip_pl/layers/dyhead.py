@@ -6,12 +6,14 @@ form here is the one of official GLIP.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glip_pl.layers.deformable import TAPS, deformable_conv2d
+from glip_pl.layers.deformable import SampledMaps, deformable_conv2d_maps
+from glip_pl.layers.table_convolution import TAPS
 
 
 class DyHeadBlock(nn.Module):
@@ -42,9 +44,9 @@ class DyHeadBlock(nn.Module):
                 f"choose a multiple of {groups}"
             )
         self.offset = nn.Conv2d(d_model, 3 * TAPS, 3, padding=1)
-        self.coarser = _DeformableConv(d_model, groups)
-        self.same = _DeformableConv(d_model, groups)
-        self.finer = _DeformableConv(d_model, groups, stride=2)
+        self.coarser = DeformableConv(d_model, groups)
+        self.same = DeformableConv(d_model, groups)
+        self.finer = DeformableConv(d_model, groups, stride=2)
         self.level_attention = nn.Conv2d(d_model, 1, 1)
         self.activation = DynamicReLU(d_model)
         nn.init.normal_(self.level_attention.weight, std=0.01)
@@ -63,22 +65,31 @@ class DyHeadBlock(nn.Module):
         Returns:
             Maps of the same shapes.
         """
-        return tuple(self._update(levels, index) for index in range(len(levels)))
-
-    def _update(self, levels: tuple[Tensor, ...], index: int) -> Tensor:
-        x = levels[index]
-        moves = self.offset(x)
-        offset, mask = moves[:, : 2 * TAPS], moves[:, 2 * TAPS :].sigmoid()
-        candidates = [self.same(x, offset, mask)]
-        if index > 0:
-            candidates.append(self.finer(levels[index - 1], offset, mask))
-        if index + 1 < len(levels):
-            above = levels[index + 1]
-            size = (above.shape[-2], above.shape[-1])
-            coarse = self.coarser(above, _reread(offset, size), _reread(mask, size))
-            candidates.append(
-                F.interpolate(coarse, x.shape[-2:], mode="bilinear", align_corners=True)
+        moves = [self.offset(x) for x in levels]
+        offsets = [m[:, : 2 * TAPS] for m in moves]
+        masks = [m[:, 2 * TAPS :].sigmoid() for m in moves]
+        maps, above, last = SampledMaps.of(levels), range(1, len(levels)), len(levels) - 1
+        candidates = [[same] for same in self.same(maps, range(len(levels)), offsets, masks)]
+        if last:
+            finer = self.finer(maps, range(last), offsets[1:], masks[1:])
+            for index, candidate in zip(above, finer, strict=True):
+                candidates[index].append(candidate)
+            sizes = [(levels[index].shape[-2], levels[index].shape[-1]) for index in above]
+            coarser = self.coarser(
+                maps,
+                above,
+                [_reread(o, size) for o, size in zip(offsets[:-1], sizes, strict=True)],
+                [_reread(m, size) for m, size in zip(masks[:-1], sizes, strict=True)],
             )
+            for index, candidate in enumerate(coarser):
+                size = levels[index].shape[-2:]
+                candidates[index].append(
+                    F.interpolate(candidate, size, mode="bilinear", align_corners=True)
+                )
+        return tuple(self._merge(of_level) for of_level in candidates)
+
+    def _merge(self, candidates: list[Tensor]) -> Tensor:
+        """Weigh the candidates of a level, [B, d_model, H, W] each, and activate their mean."""
         mean = candidates[0] * (self._attention(candidates[0]) / len(candidates))
         for candidate in candidates[1:]:
             mean = mean.addcmul(candidate, self._attention(candidate) / len(candidates))
@@ -87,11 +98,11 @@ class DyHeadBlock(nn.Module):
 
     def _attention(self, candidate: Tensor) -> Tensor:
         """How much a candidate counts, in [0.5, 1], one number per image."""
-        score = self.level_attention(candidate.mean((2, 3), keepdim=True))
+        score = self.level_attention(_mean(candidate)[..., None, None])
         return F.hardsigmoid(F.relu(score))
 
 
-class _DeformableConv(nn.Module):
+class DeformableConv(nn.Module):
     """A deformable convolution followed by group normalisation."""
 
     def __init__(self, d_model: int, groups: int, *, stride: int = 1) -> None:
@@ -103,10 +114,18 @@ class _DeformableConv(nn.Module):
         bound = 1 / math.sqrt(d_model * TAPS)
         nn.init.uniform_(self.weight, -bound, bound)
 
-    def forward(self, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
-        moved = deformable_conv2d(x, offset, mask, self.weight, self.bias, stride=self.stride)
-        normalised: Tensor = self.norm(moved)
-        return normalised
+    def forward(
+        self,
+        maps: SampledMaps,
+        chosen: Sequence[int],
+        offsets: Sequence[Tensor],
+        masks: Sequence[Tensor],
+    ) -> list[Tensor]:
+        """Convolve and normalise the chosen maps, each with its offset and modulation."""
+        moved = deformable_conv2d_maps(
+            maps, chosen, offsets, masks, self.weight, self.bias, stride=self.stride
+        )
+        return [self.norm(x) for x in moved]
 
 
 class DynamicReLU(nn.Module):
@@ -125,11 +144,20 @@ class DynamicReLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Activate a map [B, d_model, H, W]."""
-        theta = F.hardsigmoid(self.fc(x.mean((2, 3)))) - 0.5
+        theta = F.hardsigmoid(self.fc(_mean(x))) - 0.5
         slope, shift, base_slope, base_shift = theta[..., None, None].chunk(4, 1)
         # max(a, b) = b + relu(a - b), whose gradient takes a third of the time on a CPU.
         rise = F.relu(torch.addcmul(shift - base_shift, x, 2 * (slope - base_slope) + 1))
         return torch.addcmul(base_shift, x, 2 * base_slope) + rise
+
+
+def _mean(x: Tensor) -> Tensor:
+    """Average a map [B, C, H, W] to [B, C].
+
+    It is a matrix product, since the sum of a bfloat16 map on a CPU would copy all of it first.
+    """
+    cells = x.flatten(2)
+    return cells @ cells.new_ones(cells.shape[2]) / cells.shape[2]
 
 
 def _reread(maps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,0 +1,212 @@
+"""The CPU's deformable convolution: weighted sums of table rows, then one matrix product.
+
+A table has one row per cell, with a ring of zero rows around each map. Both directions are
+operators of their own, so that torch.compile takes each as one step.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+TAPS = 9
+
+# Sampled values held at a time. Larger blocks leave the cache, and the allocator returns them to
+# the system and faults them in again on every call (measured: up to 1.7 times slower).
+_BLOCK = 2**21
+
+
+def window_places(maps: Sequence[Tensor], chosen: Sequence[int], stride: int) -> Tensor:
+    """Say for every output position where its window stands, int32 [n, 5].
+
+    The columns are row and column of the window's centre, height and width of the map, and the row
+    of the table that the map's first cell has, ring included.
+    """
+    firsts = [0]
+    for x in maps:
+        firsts.append(firsts[-1] + len(x) * (x.shape[2] + 2) * (x.shape[3] + 2))
+    places = []
+    for m in chosen:
+        batch, _, height, width = maps[m].shape
+        grid = torch.cartesian_prod(
+            torch.arange(batch) * ((height + 2) * (width + 2)) + firsts[m],
+            torch.arange(0, height, stride),
+            torch.arange(0, width, stride),
+        )
+        size = torch.tensor([[height, width]]).expand(len(grid), 2)
+        places.append(torch.cat([grid[:, 1:], size, grid[:, :1]], 1))
+    return torch.cat(places).int()
+
+
+class _Taps:
+    """Where the taps of all outputs read, and with which weights.
+
+    Positions are clamped to the ring of zero cells around the map, where they read what lies
+    outside: nothing. So no corner needs a test of its own.
+
+    Attributes:
+        rows: The four corners of each tap as rows of the table, int32 [n, 9, 4].
+        bilinear: Their weights before modulation, [n, 9, 4].
+        mask: Modulation, [n, 9].
+        y: Place of each tap between the upper and lower corners, in [0, 1], [n, 9].
+        x: The same between the left and right corners.
+        moves_y, moves_x: False where a tap is too far outside for its movement to matter.
+    """
+
+    def __init__(self, offset: Tensor, mask: Tensor, places: Tensor) -> None:
+        row, column, height, width, first = places.T[..., None]  # each [n, 1]
+        step = torch.cartesian_prod(torch.arange(-1, 2), torch.arange(-1, 2))
+        move_y, move_x = offset.view(-1, TAPS, 2).unbind(-1)
+        top, self.y, self.moves_y = _bracket(row + step[:, 0] + move_y, height)
+        left, self.x, self.moves_x = _bracket(column + step[:, 1] + move_x, width)
+        self.mask = mask
+        up, before = 1 - self.y, 1 - self.x
+        self.bilinear = torch.stack(
+            [up * before, up * self.x, self.y * before, self.y * self.x], -1
+        )
+        pitch = width + 2
+        corner = (top + 1) * pitch + (left + 1) + first
+        below = corner + pitch
+        self.rows = torch.stack([corner, corner + 1, below, below + 1], -1)
+
+    def weights(self, dtype: torch.dtype) -> Tensor:
+        """Weights of the corners with the modulation, [n, 9, 4]."""
+        return (self.bilinear * self.mask[..., None]).to(dtype)
+
+    def gradients(self, change: Tensor) -> tuple[Tensor, Tensor]:
+        """From the gradient of `weights`, those of offset [n, 18] and modulation [n, 9]."""
+        change = change.to(self.mask.dtype)
+        modulation = (change * self.bilinear).sum(-1)
+        top_left, top_right, low_left, low_right = change.unbind(-1)
+        down = torch.lerp(low_left - top_left, low_right - top_right, self.x)
+        right = torch.lerp(top_right - top_left, low_right - low_left, self.y)
+        moves = torch.stack([down * self.moves_y, right * self.moves_x], -1) * self.mask[..., None]
+        return moves.flatten(1), modulation
+
+
+@torch.library.custom_op("glip_pl::table_convolution", mutates_args=())
+def table_convolution(
+    table: Tensor, offset: Tensor, mask: Tensor, kernel: Tensor, bias: Tensor, places: Tensor
+) -> Tensor:
+    """Sample the table [R, C] at all taps and multiply with the kernel, to [n, C_o]."""
+    taps = _Taps(offset, mask, places)
+    rows, weights = taps.rows.view(-1, 4), taps.weights(table.dtype).view(-1, 4)
+    out = table.new_empty(len(places), len(kernel))
+    step = max(1, _BLOCK // (table.shape[1] * TAPS))
+    for first in range(0, len(places), step):
+        some = slice(first * TAPS, (first + step) * TAPS)
+        sampled = _weighted_rows(table, rows[some], weights[some]).view(-1, kernel.shape[1])
+        torch.addmm(bias, sampled, kernel.T, out=out[first : first + step])
+    return out
+
+
+@table_convolution.register_fake
+def _(
+    table: Tensor, offset: Tensor, mask: Tensor, kernel: Tensor, bias: Tensor, places: Tensor
+) -> Tensor:
+    return table.new_empty(len(places), len(kernel))
+
+
+@torch.library.custom_op("glip_pl::table_convolution_backward", mutates_args=())
+def table_convolution_backward(
+    grad: Tensor, table: Tensor, offset: Tensor, mask: Tensor, kernel: Tensor, places: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Give the gradients of table, offset, mask and kernel; what was sampled is sampled again."""
+    taps = _Taps(offset, mask, places)
+    weights = taps.weights(table.dtype)
+    grad_kernel = torch.zeros_like(kernel, dtype=mask.dtype)
+    grad_table, grad_weights = torch.zeros_like(table), torch.empty_like(weights)
+    for some, part in _parts(places, table):
+        # Each part of the outputs reads a part of the table that no other reads.
+        rows = (taps.rows[some] - part.start).view(-1, 4)
+        grad_out = grad[some]
+        grad_sampled = (grad_out @ kernel).view(-1, table.shape[1])
+        weight = weights[some].view(-1, 4)
+        sampled = _weighted_rows(table[part], rows, weight)
+        grad_weights[some] = _along_rows(grad_sampled, table[part], rows).view(-1, TAPS, 4)
+        grad_kernel += grad_out.T @ sampled.view(len(grad_out), -1)
+        grad_table[part] = _scatter_rows(grad_sampled, rows, weight, table[part])
+    grad_offset, grad_mask = taps.gradients(grad_weights)
+    return grad_table, grad_offset, grad_mask, grad_kernel.to(kernel.dtype)
+
+
+@table_convolution_backward.register_fake
+def _(
+    grad: Tensor, table: Tensor, offset: Tensor, mask: Tensor, kernel: Tensor, places: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return tuple(torch.empty_like(given) for given in (table, offset, mask, kernel))  # type: ignore[return-value]
+
+
+def _keep_inputs(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    table, offset, mask, kernel, _, places = inputs
+    ctx.save_for_backward(table, offset, mask, kernel, places)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    grad = grad.contiguous()
+    grad_table, grad_offset, grad_mask, grad_kernel = table_convolution_backward(
+        grad, *ctx.saved_tensors
+    )
+    return grad_table, grad_offset, grad_mask, grad_kernel, grad.sum(0), None
+
+
+table_convolution.register_autograd(_backward, setup_context=_keep_inputs)
+
+
+def _parts(places: Tensor, table: Tensor) -> list[tuple[slice, slice]]:
+    """Cut outputs and table at the images, into parts small enough to be sampled at once."""
+    changes = (places[1:, 4] != places[:-1, 4]).nonzero().flatten() + 1
+    ends = [0]
+    for start, end in pairwise([0, *changes.tolist(), len(places)]):
+        if start > ends[-1] and (end - ends[-1]) * TAPS * table.shape[1] > _BLOCK:
+            ends.append(start)
+    ends.append(len(places))
+    firsts = [int(places[start, 4]) for start in ends[:-1]]
+    outputs = (slice(start, end) for start, end in pairwise(ends))
+    rows = (slice(first, stop) for first, stop in pairwise([*firsts, len(table)]))
+    return list(zip(outputs, rows, strict=True))
+
+
+def _bracket(position: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Split coordinates into cell and way to the next cell, and tell whether moving matters."""
+    moves = (position >= -1) & (position < size)
+    position = torch.minimum(position.clamp(min=-1), size)
+    cell = torch.minimum(position.floor(), size - 1)
+    # A position that is not a number gives a sample that is none, but must not give a row number.
+    return cell.nan_to_num(-1.0).int(), position - cell, moves
+
+
+def _weighted_rows(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+    """Sum of four weighted rows per tap, [taps, C]."""
+    return F.embedding_bag(rows, table, mode="sum", per_sample_weights=weights)
+
+
+def _along_rows(values: Tensor, table: Tensor, rows: Tensor) -> Tensor:
+    """Gradient of `_weighted_rows` with respect to its weights, [taps, 4]."""
+    starts = torch.arange(0, rows.numel(), 4, dtype=rows.dtype)
+    bags = torch.arange(rows.numel(), dtype=rows.dtype) >> 2
+    change: Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(
+        values, table, rows.flatten(), starts, bags, 0
+    )
+    return change.view_as(rows)
+
+
+def _scatter_rows(values: Tensor, rows: Tensor, weights: Tensor, like: Tensor) -> Tensor:
+    """Transpose of `_weighted_rows`: add each tap's value to its four rows.
+
+    Sorting by row turns the scatter into a gather: a row is the weighted sum of the taps that read
+    it. PyTorch's own gradient of `embedding_bag` takes three times as long.
+    """
+    ordered, order = rows.flatten().sort()
+    starts = torch.arange(len(like) + 1, dtype=torch.int32)
+    return F.embedding_bag(
+        order.int() >> 2,
+        values,
+        torch.searchsorted(ordered, starts, out_int32=True),
+        mode="sum",
+        per_sample_weights=weights.flatten()[order],
+        include_last_offset=True,
+    )

@@ -1,0 +1,21 @@
+"""How this process keeps memory."""
+
+import ctypes
+
+# Parameters of glibc's mallopt; see its manual page.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep freed memory, where it is glibc, for the next tensor.
+
+    Otherwise it hands large blocks back to the system, which clears them anew for every tensor; a
+    training step of GLIP-T on a CPU then takes 1.3 to 1.7 times as long. Keeping them costs some
+    hundred megabytes.
+    """
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+    except OSError:
+        return
+    libc.mallopt(_MMAP_THRESHOLD, 2**30)
+    libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
