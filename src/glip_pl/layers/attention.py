@@ -102,7 +102,9 @@ class BiAttention(nn.Module):
         ):
             attended = _attend_in_blocks(image, folded, shift, values)
         update, pooled, total = attended or self._attend(image, folded, shift, values, text_mask)
-        image = image + update + (self.image_gate * self.image_out.bias).to(image.dtype)
+        # Of one dtype: adding bfloat16 to float32 is slow on a CPU.
+        gate, bias = self.image_gate.to(image.dtype), self.image_out.bias.to(image.dtype)
+        image = image + gate * (update + bias)
         text_update = self._text_update(pooled, total)
         return image, text + self.text_gate.to(text.dtype) * text_update
 
@@ -114,11 +116,10 @@ class BiAttention(nn.Module):
         return folded, shift
 
     def _fold_values(self, text: Tensor) -> Tensor:
-        """Carry the token values through the output projection and the gate, [B, H, M, d]."""
+        """Carry the token values through the output projection, [B, H, M, d]."""
         values = self._heads(self.text_value(text))
         out = self._per_head(self.image_out.weight.T)
-        folded = torch.einsum("bhma,had->bhmd", values, out)
-        return folded * self.image_gate.to(folded.dtype)
+        return torch.einsum("bhma,had->bhmd", values, out)
 
     def _attend(
         self, image: Tensor, folded: Tensor, shift: Tensor, values: Tensor, text_mask: Tensor

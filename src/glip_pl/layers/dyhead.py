@@ -154,8 +154,10 @@ class DynamicReLU(nn.Module):
 def _mean(x: Tensor) -> Tensor:
     """Average a map [B, C, H, W] to [B, C].
 
-    It is a matrix product, since the sum of a bfloat16 map on a CPU would copy all of it first.
+    Of a bfloat16 map it is a matrix product, since a CPU's sum would first copy all of the map.
     """
+    if x.dtype.itemsize >= 4:
+        return x.mean((2, 3))
     cells = x.flatten(2)
     return cells @ cells.new_ones(cells.shape[2]) / cells.shape[2]
 
