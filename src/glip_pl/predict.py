@@ -20,6 +20,7 @@ from glip_pl.data.batch import Sample, collate
 from glip_pl.data.images import read_image
 from glip_pl.detector import Detector
 from glip_pl.layers.precision import narrow_weights
+from glip_pl.machine import choose_device
 from glip_pl.postprocess import Detections, PostProcess
 from glip_pl.prompts import PromptTemplate
 from glip_pl.prompts.compiled import CompiledPrompt
@@ -86,7 +87,6 @@ def predict(
         What predictions.json holds: one record per image.
     """
     task, evaluation = _load(ckpt_path, weights)
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     tokenizer = task.model.text.tokenizer
     asked = compile_request(prompt, tokenizer, caption=caption)
     for line in asked.report.lines():
@@ -99,7 +99,7 @@ def predict(
         )
     others = compile_names(known, tokenizer) if unknown and known else None
     find = Finder(
-        task.eval().to(chosen),
+        task.eval().to(choose_device(device)),
         Pipeline(
             short_sides=[short_side or evaluation.get("short_side", 800)],
             max_side=max_side or evaluation.get("max_side", 1333),

@@ -21,6 +21,7 @@ from glip_pl.benchmark.measure import Measurement
 from glip_pl.benchmark.names import names_to_detect
 from glip_pl.benchmark.workload import Detect, DetectOfficially, Train, Workload, random_task
 from glip_pl.checkpoint import read_checkpoint
+from glip_pl.machine import choose_device, device_name
 from glip_pl.memory import keep_freed_memory
 from glip_pl.task import GroundingTask
 from glip_pl.weights import read_weights
@@ -85,9 +86,7 @@ def benchmark(
         device: "auto", "cpu" or "cuda".
         json_file: Write all that was found into this file.
     """
-    chosen = torch.device(
-        ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    )
+    chosen = choose_device(device)
     task = _task(model, weights, ckpt_path).to(chosen)
     if train:
         keep_freed_memory()  # As `glip fit` does; the baseline has the benefit, too.
@@ -171,27 +170,14 @@ def _size(given: str) -> tuple[int, int]:
 
 
 def _machine(device: torch.device) -> dict[str, str]:
-    if device.type == "cuda":
-        name, threads = torch.cuda.get_device_name(device), ""
-    else:
-        models = [
-            line.partition(":")[2].strip()
-            for line in _lines(Path("/proc/cpuinfo"))
-            if line.startswith("model name")
-        ]
-        name, threads = (models or [platform.processor()])[0], str(torch.get_num_threads())
     return {
-        "device": name,
-        "threads": threads,
+        "device": device_name(device),
+        "threads": "" if device.type == "cuda" else str(torch.get_num_threads()),
         "cores": str(os.cpu_count()),
         "date": datetime.now(UTC).date().isoformat(),
         "python": platform.python_version(),
         **{package: version(package) for package in ("torch", "torchvision", "glip-pl")},
     }
-
-
-def _lines(path: Path) -> Sequence[str]:
-    return path.read_text().splitlines() if path.exists() else []
 
 
 def _print(report: Report) -> None:

@@ -72,10 +72,7 @@ class BiAttention(nn.Module):
         self.text_out = nn.Linear(d_attention, d_text)
         self.image_gate = nn.Parameter(torch.full((d_model,), init_gate))
         self.text_gate = nn.Parameter(torch.full((d_text,), init_gate))
-        for layer in self.children():
-            if isinstance(layer, nn.Linear):
-                nn.init.xavier_uniform_(layer.weight)
-                nn.init.zeros_(layer.bias)
+        _draw_projections(self)
 
     def forward(self, image: Tensor, text: Tensor, text_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Update both sides from each other.
@@ -236,9 +233,7 @@ class ImageAttention(nn.Module):
         self.value = nn.Linear(d_text, d_attention)
         self.out = nn.Linear(d_attention, d_model)
         self.gate = nn.Parameter(torch.full((d_model,), init_gate))
-        for layer in (self.query, self.key, self.value, self.out):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        _draw_projections(self)
 
     def forward(
         self, levels: tuple[Tensor, ...], text: Tensor, text_mask: Tensor
@@ -262,3 +257,11 @@ class ImageAttention(nn.Module):
             image = image + self.gate * self.out(attended.transpose(1, 2).flatten(2))
             updated.append(image.transpose(1, 2).unflatten(2, level.shape[-2:]))
         return tuple(updated)
+
+
+def _draw_projections(block: nn.Module) -> None:
+    """Start the projections of a block as GLIP does."""
+    for layer in block.children():
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)

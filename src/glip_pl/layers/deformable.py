@@ -41,10 +41,7 @@ class SampledMaps:
             return cls(tuple(at_least_fp32(x) for x in maps), None)
         dtype = _dtype(maps[0])
         rows = [F.pad(x.permute(0, 2, 3, 1).to(dtype), (0, 0, 1, 1, 1, 1)) for x in maps]
-        table = (
-            torch.cat([x.flatten(0, 2) for x in rows]) if len(rows) > 1 else rows[0].flatten(0, 2)
-        )
-        return cls(tuple(maps), table)
+        return cls(tuple(maps), torch.cat([x.flatten(0, 2) for x in rows]))
 
 
 def deformable_conv2d(

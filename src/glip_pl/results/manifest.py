@@ -27,6 +27,7 @@ from torchmetrics import Metric
 from glip_pl.data import GroundingDataModule, GroundingDataset
 from glip_pl.data.formats.tar_files import read_bytes
 from glip_pl.download import file_sha256
+from glip_pl.machine import device_name
 from glip_pl.postprocess import PostProcess
 from glip_pl.results.predictions import Seen
 from glip_pl.task import GroundingTask
@@ -168,16 +169,8 @@ def _digest(record: Mapping[str, Any]) -> str:
 def _device(trainer: Trainer) -> str:
     """Say in words what the run was on."""
     root = trainer.strategy.root_device
-    name = torch.cuda.get_device_name(root) if root.type == "cuda" else _processor()
     threads = f", {torch.get_num_threads()} threads each" if root.type == "cpu" else ""
-    return f"{trainer.world_size} x {root.type} ({name}{threads})"
-
-
-def _processor() -> str:
-    cpus = Path("/proc/cpuinfo")
-    lines = cpus.read_text().splitlines() if cpus.is_file() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
+    return f"{trainer.world_size} x {root.type} ({device_name(root)}{threads})"
 
 
 def _hashable(value: Tensor) -> Tensor:

@@ -1,0 +1,23 @@
+"""What this process computes on."""
+
+import platform
+from pathlib import Path
+
+import torch
+
+
+def choose_device(asked: str) -> torch.device:
+    """Take the device that was asked for; "auto" takes a GPU where there is one."""
+    if asked == "auto":
+        asked = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(asked)
+
+
+def device_name(device: torch.device) -> str:
+    """Say in words which GPU or processor a device is."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpus = Path("/proc/cpuinfo")
+    lines = cpus.read_text().splitlines() if cpus.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
