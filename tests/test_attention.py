@@ -139,15 +139,15 @@ def random_block():
     return block
 
 
-def long_inputs():
-    """More tokens than are attended to at once without gradients, in two images."""
-    image, text = torch.randn(2, 300, 16), torch.randn(2, attention._LONG, 12)
+def unpadded_inputs():
+    """Two images and captions of one length, as they are attended to in blocks."""
+    image, text = torch.randn(2, 300, 16), torch.randn(2, 32, 12)
     return image, text, torch.ones(text.shape[:2], dtype=torch.bool)
 
 
 @pytest.mark.parametrize("block_size", [2**20, 6000])
-def test_without_gradients_long_captions_give_the_same_in_blocks(monkeypatch, block_size):
-    block, inputs = random_block(), long_inputs()
+def test_without_gradients_the_same_comes_in_blocks(monkeypatch, block_size):
+    block, inputs = random_block(), unpadded_inputs()
     expected = block(*inputs)
     monkeypatch.setattr(attention, "_BLOCK", block_size)  # 6000: 93 positions at a time.
 
@@ -159,7 +159,7 @@ def test_without_gradients_long_captions_give_the_same_in_blocks(monkeypatch, bl
 
 
 def test_a_token_unlike_every_position_keeps_its_weights():
-    block, (image, text, mask) = random_block(), long_inputs()
+    block, (image, text, mask) = random_block(), unpadded_inputs()
     # Its scores lie hundreds below those of the others, all alike.
     text[:, 3] = 0
     with torch.no_grad():
@@ -173,8 +173,22 @@ def test_a_token_unlike_every_position_keeps_its_weights():
         found = block(image, text, mask)
 
     assert blocks is None
+    torch.testing.assert_close(found[1], block(image, text, mask)[1].detach())
     assert torch.isfinite(found[1]).all()
     assert (expected[1].abs().sum(-1) > 0).all()
+
+
+def test_scores_that_overflow_an_exponential_are_attended_to_at_once():
+    block, (image, text, mask) = random_block(), unpadded_inputs()
+    # One position, which is none of those looked at first, is 1,000 times as loud as the others.
+    folded, shift, values = attended_from(block, image, text)[1:]
+    image[:, 7] *= 1000
+    with torch.no_grad():
+        blocks = attention._attend_in_blocks(image, folded, shift, values)
+        update, *_ = block._attend(image, folded, shift, values, mask)
+
+    assert blocks is None
+    assert torch.isfinite(update).all()
 
 
 def attended_from(block, image, text):

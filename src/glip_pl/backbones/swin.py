@@ -13,14 +13,12 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from glip_pl.backbones.backbone import Backbone, leading_parts, load_weights
+from glip_pl.layers.linear import linear
 from glip_pl.layers.windows import Windows, cut_windows
 from glip_pl.recompute import run_layer
 
 # What an ImageNet file has for its classifier, and the buffers that we work out ourselves.
 _NOT_OURS = r"^head\.|^norm\.|attn_mask$|relative_position_index$"
-
-# Values that the perceptron takes at a time.
-_BLOCK = 2**19
 
 
 class SwinBackbone(Backbone):
@@ -183,15 +181,16 @@ class WindowAttention(nn.Module):
     def forward(self, x: Tensor, windows: Windows) -> Tensor:
         """Attend inside windows, [B, windows, T, C] to the same."""
         bias = self.bias().to(x.dtype)
-        qkv = self.qkv(x).view(*x.shape[:3], 3, self.num_heads, -1).permute(3, 0, 1, 4, 2, 5)
+        qkv = (
+            linear(self.qkv, x).view(*x.shape[:3], 3, self.num_heads, -1).permute(3, 0, 1, 4, 2, 5)
+        )
         # Only the last windows mix cells that the shift made neighbours.
         whole = x.shape[1] - len(windows.mask)
         parts = [_attend(qkv[:, :, :whole], bias)]
         if len(windows.mask):
             mask = windows.mask[:, None].to(x.dtype)
             parts.append(_attend(qkv[:, :, whole:], (bias + mask).repeat(len(x), 1, 1, 1)))
-        mixed: Tensor = self.proj(torch.cat(parts, 1) if len(parts) > 1 else parts[0])
-        return mixed
+        return linear(self.proj, torch.cat(parts, 1) if len(parts) > 1 else parts[0])
 
 
 class Mlp(nn.Module):
@@ -204,15 +203,7 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., C] to [..., C]."""
-        if torch.is_grad_enabled() or x.device.type != "cpu" or torch.compiler.is_compiling():
-            out: Tensor = self.fc2(F.gelu(self.fc1(x)))
-            return out
-        # Some rows at a time: what is in between then stays in the cache.
-        rows = x.flatten(0, -2)
-        parts = [
-            self.fc2(F.gelu(self.fc1(some))) for some in torch.split(rows, _BLOCK // x.shape[-1])
-        ]
-        return torch.cat(parts).view_as(x)
+        return linear(self.fc2, linear(self.fc1, x, activation="gelu"))
 
 
 class PatchMerging(nn.Module):

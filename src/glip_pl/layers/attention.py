@@ -15,8 +15,8 @@ from glip_pl.layers.precision import at_least_fp32
 # Scores computed at a time: small enough for the cache, large enough for the matrix products.
 _BLOCK = 2**20
 
-# Captions from so many tokens on are worth the blocks.
-_LONG = 32
+# One position in so many is looked at to tell how large scores are.
+_SAMPLED = 64
 
 # Sums of weights below it may have lost weights to the smallest number that float32 can hold.
 _VANISHED = 1e-30
@@ -88,20 +88,25 @@ class BiAttention(nn.Module):
         image, text = self.image_norm(image), self.text_norm(text)
         folded, shift = self._fold_queries(text)
         values = self._fold_values(text)
+        # Of one dtype: adding bfloat16 to float32 is slow on a CPU.
+        gate, bias = self.image_gate.to(image.dtype), self.image_out.bias.to(image.dtype)
         attended = None
         # In blocks nothing is kept that a gradient needs, and a GPU would wait for each of them.
         if (
-            text.shape[1] >= _LONG
-            and image.device.type == "cpu"
+            image.device.type == "cpu"
             and not (torch.is_grad_enabled() or self.training or torch.compiler.is_compiling())
             # Official GLIP updates padded tokens, too.
             and bool(text_mask.all())
         ):
-            attended = _attend_in_blocks(image, folded, shift, values)
-        update, pooled, total = attended or self._attend(image, folded, shift, values, text_mask)
-        # Of one dtype: adding bfloat16 to float32 is slow on a CPU.
-        gate, bias = self.image_gate.to(image.dtype), self.image_out.bias.to(image.dtype)
-        image = image + gate * (update + bias)
+            # Each head's weights sum to one, so that the values can carry the bias, and the gate.
+            attended = _attend_in_blocks(
+                image, folded, shift, gate * (values + bias / self.num_heads)
+            )
+        if attended is None:
+            update, pooled, total = self._attend(image, folded, shift, values, text_mask)
+            image = image + gate * (update + bias)
+        else:
+            image, pooled, total = attended
         text_update = self._text_update(pooled, total)
         return image, text + self.text_gate.to(text.dtype) * text_update
 
@@ -160,48 +165,42 @@ class BiAttention(nn.Module):
 def _attend_in_blocks(
     image: Tensor, folded: Tensor, shift: Tensor, values: Tensor
 ) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Do as `BiAttention._attend` without dropout and padding; no score ever leaves the cache.
+    """Attend as `BiAttention._attend` without dropout and padding; no score leaves the cache.
 
-    One exponential serves both directions: with p_nm the weight of token m for position n, and z_n
-    the normaliser that it was divided by, exp(s_nm) = p_nm z_n is what the weight of position n for
-    token m is made of. Sums over the positions so far are relative to the largest z and scaled
-    down when a larger one comes, as in online softmax (https://arxiv.org/abs/1805.02867).
+    One exponential serves both directions: divided by their sum over the tokens, the exp(s_nm) are
+    what a position takes of each token, and divided by their sum over the positions, what a token
+    takes of each position. Scores are counted from about the largest of their head, so that the
+    exponentials stay within what float32 can hold.
 
     Returns:
-        What `BiAttention._attend` returns, or None where a token is so much less alike to every
-        position than the others are that its weights vanish.
+        The image with its update added, [B, N, d], and the rest of what `BiAttention._attend`
+        returns; or None where the scores of a head are spread so far that sums of exponentials
+        overflow or vanish.
     """
     batch, heads, tokens, width = folded.shape
     step = max(1, _BLOCK // (heads * tokens))
-    update, exact = torch.empty_like(image), at_least_fp32(shift)
-    pooled = exact.new_zeros(batch, heads, tokens, width)
+    updated, exact = torch.empty_like(image), at_least_fp32(shift)
+    pooled = exact.new_zeros(batch, heads * tokens, width)
     total = exact.new_zeros(batch, heads, tokens, 1)
+    least = exact.new_tensor(torch.inf)
     for b in range(batch):
-        query, value, offset = (
-            folded[b].flatten(0, 1).T,
-            values[b].flatten(0, 1),
-            shift[b].flatten(),
-        )
-        largest = exact.new_full((heads, 1, 1), -torch.inf)
+        query, value = folded[b].flatten(0, 1).T, values[b].flatten(0, 1)
+        seen = torch.addmm(shift[b].flatten(), image[b, ::_SAMPLED], query).view(-1, heads, tokens)
+        offset = (shift[b] - seen.amax((0, 2))[:, None]).flatten()
         for first in range(0, image.shape[1], step):
             cells = image[b, first : first + step]
             scores = torch.addmm(offset, cells, query).view(-1, heads, tokens)
-            scores = at_least_fp32(scores)  # [n, H, M]
-            weights = scores.softmax(2)
-            # The largest weight is exp(largest score) / z.
-            log_z = (scores.amax(2) - weights.amax(2).log()).T[..., None]  # [H, n, 1]
+            weights = at_least_fp32(scores).exp_()
+            total[b] += weights.sum(0)[..., None]
+            of_cell = weights.sum(2, keepdim=True)
+            least = torch.minimum(least, of_cell.amin())
             weights = weights.to(value.dtype)
-            update[b, first : first + step] = weights.flatten(1) @ value
-            larger = torch.maximum(largest, log_z.amax(1, keepdim=True))
-            weights *= (log_z - larger).exp().to(weights.dtype).transpose(0, 1)
-            shrink = (largest - larger).exp()
-            total[b] = total[b] * shrink + weights.sum(0, dtype=total.dtype)[..., None]
-            pooled[b] *= shrink
-            pooled[b] += (weights.flatten(1).T @ cells).view(heads, tokens, width)
-            largest = larger
-    if total.amin() < _VANISHED:
+            pooled[b] += weights.flatten(1).T @ cells
+            weights *= of_cell.reciprocal().to(value.dtype)
+            torch.addmm(cells, weights.flatten(1), value, out=updated[b, first : first + step])
+    if torch.minimum(least, total.amin()) < _VANISHED or not total.isfinite().all():
         return None
-    return update, pooled / total, torch.ones_like(total)
+    return updated, pooled.view(batch, heads, tokens, width) / total, torch.ones_like(total)
 
 
 class ImageAttention(nn.Module):

@@ -20,7 +20,9 @@ def unflatten(cells: Tensor, like: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Split cells [B, N, d] into maps of the sizes of `like`."""
     sizes = [level.shape[-2:] for level in like]
     parts = torch.split(cells, [height * width for height, width in sizes], dim=1)
+    # Cut before the channels move: cut after it, a batch of one gets strides that convolutions and
+    # norms do not take for channels last, and they copy the map.
     return tuple(
-        torch.unflatten(part.transpose(1, 2), 2, size)
+        torch.unflatten(part, 1, size).permute(0, 3, 1, 2)
         for part, size in zip(parts, sizes, strict=True)
     )
