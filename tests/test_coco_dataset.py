@@ -292,6 +292,18 @@ def test_an_image_of_another_size_than_recorded_is_refused(tmp_path):
         load(tmp_path)[0]
 
 
+def test_boxes_follow_an_image_that_is_decoded_small(tmp_path):
+    write_coco(tmp_path, {"a.jpg": [(5, (20, 40, 100, 60))]}, names=NAMES, size=(160, 320))
+    dataset = load(tmp_path)
+    dataset.short_side = 80
+
+    sample = dataset[0]
+
+    assert sample.image.shape == (80, 160, 3)
+    assert sample.boxes.tolist() == [[10, 20, 60, 50]]
+    assert sample.original_size == (160, 320)
+
+
 def test_iteration_ends_after_the_last_image(tmp_path):
     write_coco(tmp_path, {"a.png": [], "b.png": []}, names=NAMES)
 

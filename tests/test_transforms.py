@@ -219,3 +219,39 @@ def test_what_is_no_image_is_refused_by_name(tmp_path, name, reason):
 
     with pytest.raises(ValueError, match=rf"{name}.*{reason}"):
         read_image(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("short_side", "size"), [(30, (40, 50)), (40, (40, 50)), (41, (80, 100)), (500, (160, 200))]
+)
+def test_a_jpeg_is_decoded_small_while_its_short_side_keeps_enough(tmp_path, short_side, size):
+    y, x = np.mgrid[:160, :200].astype(np.uint8)
+    Image.fromarray(np.stack([y, x, y], -1)).save(tmp_path / "a.jpg", quality=95)
+
+    pixels = read_image(tmp_path / "a.jpg", size=(160, 200), short_side=short_side)
+
+    assert pixels.shape[:2] == size
+    step = 160 / size[0]
+    centres = (np.arange(size[0]) + 0.5) * step - 0.5
+    np.testing.assert_allclose(pixels[:, size[1] // 2, 0], centres, atol=2)
+
+
+def test_a_png_is_decoded_whole(tmp_path):
+    Image.new("RGB", (200, 160)).save(tmp_path / "a.png")
+
+    assert read_image(tmp_path / "a.png", short_side=10).shape == (160, 200, 3)
+
+
+def test_a_sideways_photo_decoded_small_is_held_against_its_upright_size(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (200, 160)).save(tmp_path / "a.jpg", exif=exif)
+
+    assert read_image(tmp_path / "a.jpg", size=(200, 160), short_side=80).shape == (100, 80, 3)
+    with pytest.raises(ValueError, match=r"\(200, 160\), but its record says \(160, 200\)"):
+        read_image(tmp_path / "a.jpg", size=(160, 200), short_side=80)
+
+
+def test_what_a_resize_needs_is_the_largest_side_and_room_for_a_crop():
+    assert Pipeline(short_sides=[480, 800]).needed_side == 800
+    assert Pipeline(short_sides=[480, 600], crop=0.1).needed_side == 1000

@@ -3,9 +3,11 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset
 
 from glip_pl.data.annotations import ImageRecord, Problems, log_problems
@@ -38,6 +40,7 @@ class GroundingDataset(Dataset[Sample], ABC):
         problems: What `load` left out or changed, by kind, and in training the unreadable images.
         training: Whether prompts are sampled and a broken image is replaced by the next one.
         transform: Applied to every sample.
+        short_side: Pixels that the shorter side of a decoded image must keep; None keeps them all.
         tokenizer: Set by `connect`.
     """
 
@@ -66,6 +69,7 @@ class GroundingDataset(Dataset[Sample], ABC):
         self.problems: Problems = {}
         self.training = False
         self.transform: Callable[[Sample], Sample] | None = None
+        self.short_side: int | None = None
         self.tokenizer: Tokenizer | None = None
         self._records: Sequence[ImageRecord] = []
 
@@ -155,13 +159,13 @@ class GroundingDataset(Dataset[Sample], ABC):
         for at in range(index, index + len(self)):
             record = self._records[at % len(self)]
             try:
-                image = _read(record)
+                image = read_image(record.path, size=record.size, short_side=self.short_side)
             except ValueError as error:
                 if not self.training:
                     raise
                 self._note_unreadable(record, error)
                 continue
-            sample = self.make_sample(at % len(self), image)
+            sample = _in_its_pixels(self.make_sample(at % len(self), image))
             return self.transform(sample) if self.transform else sample
         raise ValueError(f"none of the {len(self)} images can be read; the last was {record.path}")
 
@@ -172,12 +176,10 @@ class GroundingDataset(Dataset[Sample], ABC):
             log.warning("%s; training takes the next image instead", error)
 
 
-def _read(record: ImageRecord) -> np.ndarray:
-    """Read the image of a record and hold it against the size that its boxes were drawn for."""
-    image = read_image(record.path)
-    if image.shape[:2] != record.size:
-        raise ValueError(
-            f"the image {str(record.path)!r} has (height, width) {image.shape[:2]}, but its record "
-            f"says {record.size}; correct the record or replace the file"
-        )
-    return image
+def _in_its_pixels(sample: Sample) -> Sample:
+    """Scale boxes drawn on the whole image to the size at which it was decoded."""
+    size, original = sample.image.shape[:2], sample.original_size
+    if size == original:
+        return sample
+    scale = torch.tensor([size[1] / original[1], size[0] / original[0]]).repeat(2)
+    return replace(sample, boxes=sample.boxes * scale)

@@ -130,6 +130,7 @@ class GroundingDataModule(LightningDataModule):
         if stage in ("fit", None):
             for dataset in self.train:
                 dataset.training = True
+                dataset.short_side = self.train_transform.needed_side
                 # Without a transform of its own, a sample waits for the scale of its batch.
                 dataset.transform = None if self.scale_by_batch else self.train_transform
                 self._load(dataset)

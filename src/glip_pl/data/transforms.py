@@ -4,6 +4,7 @@ All randomness comes from torch's generator, albumentations' own is seeded from 
 so one seed fixes a run, and neither workers nor epochs repeat each other.
 """
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -64,6 +65,11 @@ class Pipeline:
     def is_random(self) -> bool:
         """Whether two calls may differ."""
         return len(self.short_sides) > 1 or max(self.flip, self.crop, self.color) > 0
+
+    @property
+    def needed_side(self) -> int:
+        """Pixels of the shorter side beyond which no image needs any, whatever is drawn."""
+        return math.ceil(max(self.short_sides) / (_SMALLEST_CROP if self.crop else 1))
 
     def __call__(self, sample: Sample, *, short_side: int | None = None) -> Sample:
         """Transform a sample; a crop may drop boxes, never phrases.
