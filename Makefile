@@ -27,10 +27,10 @@ START := $(if $(WEIGHTS),--weights=$(WEIGHTS))
 TRAINED := $(if $(CKPT),--ckpt_path=$(CKPT)) $(START)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data train test lint types format benchmark speed predict parity compare tensorboard clean
+.PHONY: help setup data train test lint types format benchmark speed predict parity compare few-shot tensorboard clean
 
 help: ## List the targets and their settings
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 	@echo
 	@echo "  FUSION=$(FUSION)  one of: $(FUSIONS)"
 	@echo "  MODEL=$(MODEL)   one of: $(MODELS)"
@@ -99,6 +99,9 @@ parity: $(VENV)/.ready $(VENV)/.ready-small ## Compare with values of official G
 
 compare: $(VENV)/.ready ## Train late and deep fusion alike on referring phrases and compare them
 	$(VENV)/bin/python scripts/compare_fusion.py $(ARGS)
+
+few-shot: $(VENV)/.ready $(VENV)/.ready-small ## Train late and deep fusion on few images of real sets: a table of AP
+	$(VENV)/bin/python scripts/few_shot.py $(ARGS)
 
 # Two processes with one thread each: most tests are too small to share among threads.
 test: $(VENV)/.ready $(VENV)/.ready-small ## Run the tests (ARGS go to pytest)
