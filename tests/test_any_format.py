@@ -146,6 +146,29 @@ def test_a_set_in_tar_files_is_trained_and_evaluated_on(tmp_path):
     assert val.image_path(0) == tmp_path / "val-000000.tar" / "00000000.png"
 
 
+@pytest.mark.parametrize(
+    ("form", "broken"),
+    [
+        ("coco", "annotations/test.json"),
+        ("openimages", "test-annotations-bbox.csv"),
+        ("odvg", "annotations/test.jsonl"),
+        ("yolo", "labels/test/a.txt"),
+        ("webdataset", "test-000000.tar"),
+    ],
+)
+def test_a_broken_split_does_not_disturb_those_that_are_read(tmp_path, form, broken):
+    held = detection_set(tmp_path)
+    FORMATS[form].write({"train": held, "test": held}, tmp_path / form)
+    assert (tmp_path / form / broken).is_file()
+    train = CocoDetection(form, split="train")
+    (tmp_path / form / broken).write_bytes(b"\xff\xfe no annotations")
+
+    load(train, tmp_path)
+
+    assert len(train) == 2
+    assert not train.problems
+
+
 def hash_of_images(root: Path) -> str:
     """Describe a test on the first image of the shards in `root`."""
     dataset = CocoDetection(".")

@@ -11,7 +11,7 @@ import pytest
 from helpers import write_image
 from PIL import Image
 
-from glip_pl.data.formats import checks
+from glip_pl.data.formats import checks, detect_format
 from glip_pl.data.formats.captions import Captions
 from glip_pl.data.formats.plain_pickle import read_plain_pickle
 from glip_pl.data.formats.records import Annotation, AnnotationSet, Record
@@ -74,6 +74,14 @@ def test_every_sentence_of_a_reference_is_a_record_whose_phrase_is_the_whole(tmp
             caption="a dog on the right",
         ),
     ]
+
+
+def test_a_folder_with_references_is_refcoco_and_its_boxes_alone_are_coco(tmp_path):
+    write_references(tmp_path, reference("train", 12, "right dog"))
+
+    assert detect_format(tmp_path).name == "refcoco"
+    assert detect_format(tmp_path / "refs(unc).p").name == "refcoco"
+    assert detect_format(tmp_path / "instances.json").name == "coco"
 
 
 def test_references_are_shared_out_by_their_split(tmp_path):
@@ -370,7 +378,7 @@ def test_a_shard_that_is_cut_off_is_refused(shard_sets, tmp_path):
     shard.write_bytes(shard.read_bytes()[:9000])
 
     with pytest.raises(ValueError, match=r"cannot read the shard .*train-000000\.tar"):
-        WebDatasetShards().read(tmp_path / "out")
+        WebDatasetShards().read(tmp_path / "out")["train"]
 
 
 def test_the_webdataset_library_reads_our_shards(shard_sets, tmp_path):

@@ -10,6 +10,7 @@ import csv
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,7 +20,7 @@ from glip_pl.data.formats.checks import note
 from glip_pl.data.formats.image_files import IMAGE_SUFFIXES, place_images, read_sizes
 from glip_pl.data.formats.lines import first_object, json_lines
 from glip_pl.data.formats.places import ImageFolder, sources, split_of
-from glip_pl.data.formats.records import AnnotationSet, Format, Record
+from glip_pl.data.formats.records import AnnotationSet, Format, Record, Splits
 from glip_pl.data.formats.spans import NO_CAPTION
 
 _SUFFIXES = (".jsonl", ".tsv", ".csv")
@@ -44,21 +45,21 @@ class Captions(Format):
         """Tell whether a file has pairs in its first line, or a folder captions beside images."""
         return bool(sources(path, _SUFFIXES, _has_pairs)) or _has_texts(path)
 
-    def read(self, path: Path) -> dict[str, AnnotationSet]:
+    def read(self, path: Path) -> Mapping[str, AnnotationSet]:
         """Read a table, JSON lines, or a folder of images and text files.
 
         A folder's ``train``, ``val`` and ``test`` are its splits.
         """
         files = sources(path, _SUFFIXES, _has_pairs)
         if files:
-            return {split: _read_pairs(file) for split, file in files.items()}
+            return Splits({split: partial(_read_pairs, file) for split, file in files.items()})
         below = [folder for folder in path.glob("*") if folder.is_dir() and split_of(folder.name)]
         folders = {folder.name: folder for folder in sorted(below) if _has_texts(folder)}
         if not folders and _has_texts(path):
             folders = {"all": path}
         if not folders:
             sources(path, _SUFFIXES, _has_pairs, needed=self.name)
-        return {split: _read_texts(folder) for split, folder in folders.items()}
+        return Splits({split: partial(_read_texts, folder) for split, folder in folders.items()})
 
     def write(self, sets: Mapping[str, AnnotationSet], path: Path) -> None:
         """Write ``annotations/SPLIT.jsonl`` and the images.

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,8 +28,8 @@ from glip_pl.data.formats.coco_json import (
 )
 from glip_pl.data.formats.detection import as_detection, folder_split
 from glip_pl.data.formats.image_files import place_images
-from glip_pl.data.formats.places import split_of
-from glip_pl.data.formats.records import AnnotationSet, Format, Record
+from glip_pl.data.formats.places import reference_files, split_of
+from glip_pl.data.formats.records import AnnotationSet, Format, Record, Splits
 
 # Keys that MDETR, COCO's captions, LVIS and panoptic COCO have.
 _OTHER_FORMS = re.compile(rb'"(tokens_positive|caption|neg_category_ids|synset|segments_info)"\s*:')
@@ -42,20 +43,22 @@ class Coco(Format):
     holds: ClassVar[frozenset[str]] = frozenset({"categories", "crowd", "score"})
 
     def detect(self, path: Path) -> bool:
-        """Tell by the keys at both ends of the JSON files."""
-        return bool(self._candidates(path))
+        """Tell by the keys at both ends of the JSON files; those of RefCOCO have references."""
+        return not reference_files(path) and bool(self._candidates(path))
 
-    def read(self, path: Path) -> dict[str, AnnotationSet]:
+    def read(self, path: Path) -> Mapping[str, AnnotationSet]:
         """Read a JSON file, or one of each split in a folder."""
         if path.is_file():
-            return {"all": self._read_file(path, split_of(path.stem))}
+            return Splits({"all": partial(self._read_file, path, split_of(path.stem))})
         files = self._files(path)
         if not files:
             raise ValueError(
                 f"{str(path)!r} has no {self.name} JSON in annotations/ or in its folders of "
                 "splits; pass the JSON file itself, or name another format"
             )
-        return {split: self._read_file(file, split) for split, file in files.items()}
+        return Splits(
+            {split: partial(self._read_file, file, split) for split, file in files.items()}
+        )
 
     def write(self, sets: Mapping[str, AnnotationSet], path: Path) -> None:
         """Write ``annotations/SPLIT.json`` and ``images``; boxes are rounded to 1e-9 pixels."""

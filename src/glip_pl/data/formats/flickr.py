@@ -11,6 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 from xml.etree import ElementTree
@@ -19,7 +20,7 @@ from glip_pl.data.annotations import Box
 from glip_pl.data.formats import checks
 from glip_pl.data.formats.checks import note
 from glip_pl.data.formats.places import ImageFolder
-from glip_pl.data.formats.records import Annotation, AnnotationSet, Format, Record
+from glip_pl.data.formats.records import Annotation, AnnotationSet, Format, Record, Splits
 from glip_pl.prompts import Span
 
 _MARK = re.compile(r"\[/EN#(\d+)/(\S+)")
@@ -46,7 +47,7 @@ class FlickrEntities(Format):
         """Tell whether a folder has sentences and annotations."""
         return (path / "Sentences").is_dir() and (path / "Annotations").is_dir()
 
-    def read(self, path: Path) -> dict[str, AnnotationSet]:
+    def read(self, path: Path) -> Mapping[str, AnnotationSet]:
         """Read the pictures that the lists name; without lists all of them, as the split "all"."""
         if not self.detect(path):
             raise ValueError(
@@ -57,7 +58,9 @@ class FlickrEntities(Format):
         splits = {file.stem: file.read_text().split() for file in lists if file.is_file()}
         if not splits:
             splits = {"all": sorted(file.stem for file in (path / "Annotations").glob("*.xml"))}
-        return {split: _read_split(path, pictures) for split, pictures in splits.items()}
+        return Splits(
+            {split: partial(_read_split, path, pictures) for split, pictures in splits.items()}
+        )
 
     def write(self, sets: Mapping[str, AnnotationSet], path: Path) -> None:
         """Refuse: whole pixels and phrases side by side are less than other sets hold.

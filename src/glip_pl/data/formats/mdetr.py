@@ -10,6 +10,7 @@ its file name. ``phrase_types`` of an annotation is our addition. See https://gi
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ from glip_pl.data.formats.checks import note
 from glip_pl.data.formats.coco_json import box_entry, image_entry, json_ends
 from glip_pl.data.formats.image_files import place_images
 from glip_pl.data.formats.places import ImageFolder, sources
-from glip_pl.data.formats.records import Annotation, AnnotationSet, Format, Record
+from glip_pl.data.formats.records import Annotation, AnnotationSet, Format, Record, Splits
 from glip_pl.data.formats.spans import (
     NO_CAPTION,
     NO_LINK_LEFT,
@@ -44,10 +45,10 @@ class Mdetr(Format):
         """Tell whether an image entry at either end of a JSON file has a caption."""
         return bool(sources(path, (".json",), _has_captions))
 
-    def read(self, path: Path) -> dict[str, AnnotationSet]:
+    def read(self, path: Path) -> Mapping[str, AnnotationSet]:
         """Read a JSON file, or those of a folder or of its ``annotations``."""
         files = sources(path, (".json",), _has_captions, needed=self.name)
-        return {split: _read_file(file) for split, file in files.items()}
+        return Splits({split: partial(_read_file, file) for split, file in files.items()})
 
     def write(self, sets: Mapping[str, AnnotationSet], path: Path) -> None:
         """Write ``annotations/SPLIT.json`` and the images.

@@ -9,6 +9,7 @@ The number of a line is the id of its image.
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ from glip_pl.data.formats.detection import all_names
 from glip_pl.data.formats.image_files import place_images
 from glip_pl.data.formats.lines import first_object, json_lines
 from glip_pl.data.formats.places import ImageFolder, sources
-from glip_pl.data.formats.records import AnnotationSet, Format, Record
+from glip_pl.data.formats.records import AnnotationSet, Format, Record, Splits
 from glip_pl.data.formats.regions import read_instances, read_regions
 from glip_pl.data.formats.spans import phrase_of
 from glip_pl.data.formats.values import WRONG, size_of
@@ -37,14 +38,14 @@ class Odvg(Format):
         """Tell whether the first line of a file has detection or grounding of a file name."""
         return bool(sources(path, _SUFFIXES, _is_odvg))
 
-    def read(self, path: Path) -> dict[str, AnnotationSet]:
+    def read(self, path: Path) -> Mapping[str, AnnotationSet]:
         """Read a file of lines, or those of a folder or of its ``annotations``.
 
         Raises:
             ValueError: No file is in this form, or it cannot be told which label map is its own.
         """
         files = sources(path, _SUFFIXES, _is_odvg, needed=self.name)
-        return {split: _read_file(file) for split, file in files.items()}
+        return Splits({split: partial(_read_file, file) for split, file in files.items()})
 
     def write(self, sets: Mapping[str, AnnotationSet], path: Path) -> None:
         """Write ``annotations/SPLIT.jsonl``, the label map and the images.

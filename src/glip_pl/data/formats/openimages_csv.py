@@ -9,6 +9,7 @@ image files. See https://storage.googleapis.com/openimages/web/download_v7.html.
 
 import csv
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -24,7 +25,7 @@ from glip_pl.data.formats.openimages_tables import (
     write_boxes,
 )
 from glip_pl.data.formats.places import split_of
-from glip_pl.data.formats.records import AnnotationSet, Format
+from glip_pl.data.formats.records import AnnotationSet, Format, Splits
 
 _BOXES = "annotations-bbox"
 _NAMES = "class-descriptions-boxable.csv"
@@ -38,10 +39,9 @@ class OpenImages(Format):
 
     def detect(self, path: Path) -> bool:
         """Tell by the names of tables and the columns of the first."""
-        tables = _box_tables(path)
-        return bool(tables) and is_box_table(tables[0])
+        return any(is_box_table(table) for table in _box_tables(path))
 
-    def read(self, path: Path) -> dict[str, AnnotationSet]:
+    def read(self, path: Path) -> Mapping[str, AnnotationSet]:
         """Read a table of boxes, or those of a folder; pictures without a box count as well.
 
         Categories are numbered in the order of the class descriptions.
@@ -55,16 +55,13 @@ class OpenImages(Format):
                 f"tables of boxes and {_NAMES} there"
             )
         names, ids = read_names(described[0])
-        sets = {}
-        for table in tables:
-            split = split_of(table.stem) or table.stem.partition(f"-{_BOXES}")[0]
-            found = read_split(table, _image_folder(folder, split), names, ids)
-            labels = sorted(folder.glob("*human-imagelabels*.csv"))
-            labels = [file for file in labels if (split_of(file.stem) or split) == split]
-            if labels:
-                found = read_absent(labels[0], found, ids)
-            sets["all" if path.is_file() else split] = found
-        return sets
+        splits = {split_of(t.stem) or t.stem.partition(f"-{_BOXES}")[0]: t for t in tables}
+        return Splits(
+            {
+                "all" if path.is_file() else split: partial(_read_table, table, split, names, ids)
+                for split, table in splits.items()
+            }
+        )
 
     def write(self, sets: Mapping[str, AnnotationSet], path: Path) -> None:
         """Write tables of boxes and, where absent labels are known, of image labels."""
@@ -88,6 +85,17 @@ class OpenImages(Format):
         """Count as well the images of which more may be seen than there are boxes."""
         held = [bool(record.not_exhaustive) for s in sets.values() for record in s.records]
         return super().losses(sets) | ({"not_exhaustive": sum(held)} if any(held) else {})
+
+
+def _read_table(
+    table: Path, split: str, names: dict[int, str], ids: Mapping[str, int]
+) -> AnnotationSet:
+    """Read a table of boxes, and what people found absent where that is told beside it."""
+    folder = table.parent
+    found = read_split(table, _image_folder(folder, split), names, ids)
+    labels = sorted(folder.glob("*human-imagelabels*.csv"))
+    labels = [file for file in labels if (split_of(file.stem) or split) == split]
+    return read_absent(labels[0], found, ids) if labels else found
 
 
 def _box_tables(path: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from glip_pl.data.formats.detection import folder_split, subfolders
 
 # A split's word in a file name, "refcoco_testA" or "train2017"; never part of a longer word.
 _SPLIT = re.compile(r"(?<![a-zA-Z])(train|val|test[AB]?)(?:id(?:ation)?)?(?![a-zA-Z])")
+_REFERENCES = re.compile(r"g?refs\([a-z]+\)\.(p|json)")
 _FOLDERS = ("images", "train2014", "train2017", "flickr30k-images", "flickr30k_images")
 _FIRST = 20
 
@@ -55,6 +56,12 @@ def sources(
             "annotation file, or the folder that has it"
         )
     return {split: file for file, split in named.items()}
+
+
+def reference_files(path: Path) -> list[Path]:
+    """Find the files of references that RefCOCO has beside its boxes, by their names."""
+    files = [path] if path.is_file() else sorted(path.glob("*refs(*"))
+    return [file for file in files if _REFERENCES.fullmatch(file.name)]
 
 
 def split_of(stem: str) -> str | None:

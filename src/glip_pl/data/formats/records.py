@@ -8,7 +8,7 @@ a word: what is wrong in a file is counted in `problems`, and what it holds and 
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -85,6 +85,35 @@ class AnnotationSet:
     unread: dict[str, int] = field(default_factory=dict)
 
 
+class Splits(Mapping[str, AnnotationSet]):
+    """Sets by split, each read when it is first asked for: training need not read the test set.
+
+    Args:
+        readers: How to read each split.
+    """
+
+    def __init__(self, readers: Mapping[str, Callable[[], AnnotationSet]]) -> None:
+        self._readers = readers
+        self._read: dict[str, AnnotationSet] = {}
+
+    def __getitem__(self, split: str) -> AnnotationSet:
+        """Read a split, or give it as it was read.
+
+        Raises:
+            KeyError: There is no such split.
+            ValueError: It cannot be read.
+        """
+        if split not in self._read:
+            self._read[split] = self._readers[split]()
+        return self._read[split]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._readers)
+
+    def __len__(self) -> int:
+        return len(self._readers)
+
+
 class Format(ABC):
     """A way to keep annotations in files.
 
@@ -102,8 +131,10 @@ class Format(ABC):
         """Tell from names and first bytes, without reading much, whether a path is in this form."""
 
     @abstractmethod
-    def read(self, path: Path) -> dict[str, AnnotationSet]:
+    def read(self, path: Path) -> Mapping[str, AnnotationSet]:
         """Read a file or folder: its sets by split ("train", "val", "test"; "all" for a lone file).
+
+        Where a split has files of its own, these are read when the split is asked for.
 
         Raises:
             ValueError: The path is not in this form, or cannot be read.

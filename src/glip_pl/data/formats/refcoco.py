@@ -8,7 +8,6 @@ and https://github.com/henghuiding/gRefCOCO.
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,13 +16,12 @@ from glip_pl.data.annotations import Problems
 from glip_pl.data.formats.checks import note
 from glip_pl.data.formats.image_files import place_images
 from glip_pl.data.formats.instances import Instances, InstanceWriter, read_instances
-from glip_pl.data.formats.places import ImageFolder
+from glip_pl.data.formats.places import ImageFolder, reference_files
 from glip_pl.data.formats.plain_pickle import read_plain_pickle
 from glip_pl.data.formats.records import Annotation, AnnotationSet, Format, Record
 from glip_pl.data.formats.spans import refuse_unlinked
 from glip_pl.data.formats.values import WRONG
 
-_REFS = re.compile(r"g?refs\([a-z]+\)\.(p|json)")
 NO_REFERENCE = "reference without image_id, ann_id and sentences, or of an unknown image"
 NO_ANNOTATION = "reference whose annotation is unknown or left out"
 NO_SENTENCE = "reference with an empty sentence"
@@ -37,9 +35,9 @@ class RefCoco(Format):
 
     def detect(self, path: Path) -> bool:
         """Tell whether a path is a file of references, or a folder with one, by its name."""
-        return bool(_reference_files(path))
+        return bool(reference_files(path))
 
-    def read(self, path: Path) -> dict[str, AnnotationSet]:
+    def read(self, path: Path) -> Mapping[str, AnnotationSet]:
         """Read a file of references, or the one in a folder; ``instances.json`` lies beside it.
 
         What is wrong with ``instances.json`` is told with the first split.
@@ -47,7 +45,7 @@ class RefCoco(Format):
         Raises:
             ValueError: There is no such file or several, or the pickle holds more than plain data.
         """
-        files = _reference_files(path)
+        files = reference_files(path)
         if len(files) != 1:
             raise ValueError(
                 f"{str(path)!r} has {len(files)} files of references {[f.name for f in files]}; "
@@ -87,11 +85,6 @@ class RefCoco(Format):
         (path / "instances.json").write_text(json.dumps(writer.document))
         name = "refs(unc).json" if one_each else "grefs(unc).json"
         (path / name).write_text(json.dumps(references))
-
-
-def _reference_files(path: Path) -> list[Path]:
-    files = [path] if path.is_file() else sorted(path.glob("*refs(*"))
-    return [file for file in files if _REFS.fullmatch(file.name)]
 
 
 def _read_references(source: Path) -> list[Mapping[str, Any]]:

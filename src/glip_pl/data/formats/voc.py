@@ -38,7 +38,7 @@ class Voc(Format):
         beside = (path / "ImageSets").is_dir() or (path / "JPEGImages").is_dir()
         return (path / "Annotations").is_dir() and beside
 
-    def read(self, path: Path) -> dict[str, AnnotationSet]:
+    def read(self, path: Path) -> Mapping[str, AnnotationSet]:
         """Read the splits of a folder; "all" where it has no list of pictures.
 
         Categories are numbered in the order of ``labels.txt``, where there is one, else of their

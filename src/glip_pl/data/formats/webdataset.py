@@ -20,7 +20,7 @@ from typing import ClassVar
 from glip_pl.data.annotations import Problems
 from glip_pl.data.formats.checks import note
 from glip_pl.data.formats.image_files import IMAGE_SUFFIXES
-from glip_pl.data.formats.records import AnnotationSet, Format, Record
+from glip_pl.data.formats.records import AnnotationSet, Format, Record, Splits
 from glip_pl.data.formats.samples import TEXTS, UNNUMBERED, sample_records, split_name, to_json
 from glip_pl.data.formats.tar_files import read_bytes
 from glip_pl.data.formats.values import WRONG
@@ -50,7 +50,7 @@ class WebDatasetShards(Format):
         """Tell whether a path is a tar file or a folder with some."""
         return bool(_shards(path))
 
-    def read(self, path: Path) -> dict[str, AnnotationSet]:
+    def read(self, path: Path) -> Mapping[str, AnnotationSet]:
         """Read the records of a shard, or of a folder's; images stay where they are.
 
         The name of an image is "train-000000.tar/0000012.jpg", which `tar_files` reads.
@@ -69,10 +69,12 @@ class WebDatasetShards(Format):
         for shard in shards:
             split = _NUMBER.sub("", shard.stem) if path.is_dir() else ""
             splits.setdefault(split or "all", []).append(shard)
-        return {
-            split: _read_split(root, held, *info.get(split, ({}, {})))
-            for split, held in splits.items()
-        }
+        return Splits(
+            {
+                split: partial(_read_split, root, held, *info.get(split, ({}, {})))
+                for split, held in splits.items()
+            }
+        )
 
     def write(self, sets: Mapping[str, AnnotationSet], path: Path) -> None:
         """Write ``SPLIT-000000.tar`` and so on, and ``info.json``.

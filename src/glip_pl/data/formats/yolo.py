@@ -8,7 +8,8 @@ around it is taken, as training with it does. See https://docs.ultralytics.com/d
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ import yaml
 
 from glip_pl.data.formats.detection import all_names, as_detection
 from glip_pl.data.formats.image_files import IMAGE_SUFFIXES, place_images
-from glip_pl.data.formats.records import AnnotationSet, Format
+from glip_pl.data.formats.records import AnnotationSet, Format, Splits
 from glip_pl.data.formats.yolo_labels import label_line, read_labels
 
 _DESCRIPTION = "data.yaml"
@@ -42,7 +43,7 @@ class Yolo(Format):
         splits = [f"\n{split}:".encode() for split in _SPLITS]
         return b"\nnames:" in head and any(key in head for key in (*splits, b": images/"))
 
-    def read(self, path: Path) -> dict[str, AnnotationSet]:
+    def read(self, path: Path) -> Mapping[str, AnnotationSet]:
         """Read the splits of a description; outlines become boxes, and a sixth number a score.
 
         Raises:
@@ -56,22 +57,25 @@ class Yolo(Format):
             # It may be the place where the set was made, which is not here.
             named = base / str(description["path"])
             base = named if named.is_dir() else base
-        sets: dict[str, AnnotationSet] = {}
+        readers: dict[str, Callable[[], AnnotationSet]] = {}
         first = 1
         for split, value in description.items():
             images = [] if split in _NO_SPLITS else _image_files(value, base)
             if images:
                 has_keypoints = "kpt_shape" in description
-                sets[split] = read_labels(images, names, first, has_keypoints=has_keypoints)
+                readers[split] = partial(
+                    read_labels, images, names, first, has_keypoints=has_keypoints
+                )
                 first += len(images)
             elif split in _SPLITS and value:
-                sets[split] = AnnotationSet(base, [], names, problems={NO_IMAGES: [str(value)]})
+                problems = {NO_IMAGES: [str(value)]}
+                readers[split] = partial(AnnotationSet, base, [], names, problems=problems)
         if first == 1:
             raise ValueError(
                 f"{str(file)!r} leads to no image below {str(base)!r}; correct its `path`, `train` "
                 "and `val`"
             )
-        return sets
+        return Splits(readers)
 
     def write(self, sets: Mapping[str, AnnotationSet], path: Path) -> None:
         """Write ``data.yaml``, ``images/SPLIT`` and ``labels/SPLIT``.
