@@ -8,6 +8,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+import webdataset
 from helpers import write_image
 from PIL import Image
 
@@ -382,11 +383,10 @@ def test_a_shard_that_is_cut_off_is_refused(shard_sets, tmp_path):
 
 
 def test_the_webdataset_library_reads_our_shards(shard_sets, tmp_path):
-    library = pytest.importorskip("webdataset", reason="needs the webdataset library")
     WebDatasetShards().write(shard_sets, tmp_path / "out")
 
     url = str(tmp_path / "out" / "train-000000.tar")
-    samples = list(library.WebDataset(url, shardshuffle=False))
+    samples = list(webdataset.WebDataset(url, shardshuffle=False))
 
     assert [sample["__key__"] for sample in samples] == ["00000000", "00000001"]
     assert samples[1]["png"] == (tmp_path / "images" / "b.png").read_bytes()

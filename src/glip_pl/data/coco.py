@@ -117,24 +117,28 @@ class CocoDetection(GroundingDataset):
         found = self.read_any(source, folder)
         if not found.names and found.records:
             raise ValueError(_NO_CATEGORIES.format(str(source)))
+        self.take_names(found, source)
+        return found
+
+    def take_names(self, found: AnnotationSet, source: Path) -> None:
+        """Take the names of the categories."""
         entries = [{"id": i, "name": name} for i, name in found.names.items()]
         self.category_ids, self.names = read_categories(entries, self.renamed, source)
-        return found
+        self._check_descriptions(source)
 
     def read_json(self, source: Path, folder: Path) -> AnnotationSet:
         """Do as `read_set` with a file in COCO's form."""
         document = self.read_document(source)
         categories = document["categories"]
         self.category_ids, self.names = read_categories(categories, self.renamed, source)
+        self._check_descriptions(source)
         # MDETR's files have one category, a filler.
         if len(categories) == 1 and any("tokens_positive" in e for e in document["annotations"]):
             raise ValueError(_NO_CATEGORIES.format(str(source)))
         return detection_set(document, folder, set(self.category_ids), self.problems)
 
-    def read_records(self, source: Path, folder: Path) -> Sequence[ImageRecord]:
-        """Read the categories, images and boxes; images without boxes are kept."""
-        found = self.read_set(source, folder)
-        self._check_descriptions(source)
+    def select(self, found: AnnotationSet) -> list[Any]:
+        """Turn images and boxes into tensors; images without boxes are kept."""
         records = _records(found, self.category_ids, self.problems)
         if self.shots is None:
             return records
@@ -186,7 +190,15 @@ class CocoDetection(GroundingDataset):
                 f"text encoder has room for {self._budget}; raise its max_tokens or leave "
                 "fixed_prompt out of data.train"
             )
-        for record in self._records:
+        self.fitting(list(self._records))
+
+    def fitting(self, records: list[Any]) -> list[Any]:
+        """Give the records, each of which a training prompt must be able to name all of.
+
+        Raises:
+            ValueError: The names that one image shows take more tokens than there is room for.
+        """
+        for record in records:
             needed = sum(self._costs[c] for c in set(record.classes.tolist()))
             if needed > self._budget:
                 raise ValueError(
@@ -194,10 +206,10 @@ class CocoDetection(GroundingDataset):
                     f"text encoder has room for {self._budget}; raise its max_tokens or shorten "
                     "the names"
                 )
+        return records
 
-    def make_sample(self, index: int, image: np.ndarray) -> Sample:
+    def make_sample(self, record: _DetectionRecord, image: np.ndarray) -> Sample:
         """Join boxes and pixels with a prompt."""
-        record = self._records[index]
         samples_names = self.training and not self.fixed_prompt
         named = self._sampled(record) if samples_names else list(range(len(self.names)))
         return Sample(

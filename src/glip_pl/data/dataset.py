@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,8 +33,9 @@ class DatasetBuilder(ABC):
 class GroundingDataset(Dataset[Sample], ABC):
     """Base class of the data sets.
 
-    A subclass reads its annotations in `read_records`, turns record and pixels into a `Sample` in
-    `make_sample` and knows how it is judged, in `make_metric`. Nothing is read before `load`.
+    A subclass reads its annotations in `read_set`, selects what it can use of them in `select`,
+    turns record and pixels into a `Sample` in `make_sample` and knows how it is judged, in
+    `make_metric`. Nothing is read before `load`.
 
     Attributes:
         names: The category names in order; empty when phrases are free text.
@@ -79,8 +81,19 @@ class GroundingDataset(Dataset[Sample], ABC):
         return {}
 
     @abstractmethod
-    def read_records(self, source: Path, folder: Path) -> Sequence[ImageRecord]:
-        """Read the annotation file, noting in `problems` what is left out."""
+    def read_set(self, source: Path, folder: Path) -> AnnotationSet:
+        """Read the annotations, noting in `problems` what is left out."""
+
+    def take_names(self, found: AnnotationSet, source: Path) -> None:
+        """Take the names of the categories, where the samples are made of categories."""
+
+    @abstractmethod
+    def select(self, found: AnnotationSet) -> list[Any]:
+        """Make the records that samples are made of, noting in `problems` what is left out."""
+
+    def fitting(self, records: list[Any]) -> list[Any]:
+        """Keep the records whose words the text encoder can read; called after `connect`."""
+        return records
 
     @property
     def reads_json(self) -> bool:
@@ -102,8 +115,8 @@ class GroundingDataset(Dataset[Sample], ABC):
         return found
 
     @abstractmethod
-    def make_sample(self, index: int, image: np.ndarray) -> Sample:
-        """Join the annotations of record `index` with its pixels, uint8 [H, W, 3]."""
+    def make_sample(self, record: Any, image: np.ndarray) -> Sample:
+        """Join a record of `fitting` with its pixels, uint8 [H, W, 3]."""
 
     @abstractmethod
     def make_metric(self) -> GroundingMetric:
@@ -120,7 +133,7 @@ class GroundingDataset(Dataset[Sample], ABC):
         """
         source, folder = root / self.annotations, root / self.images
         self.problems = {}
-        self._records = self.read_records(source, folder)
+        self._records = self.select(self.read_set(source, folder))
         if not self._records:
             found = "; ".join(f"{len(v)} x {k} ({v[0]})" for k, v in self.problems.items())
             raise ValueError(
@@ -163,13 +176,22 @@ class GroundingDataset(Dataset[Sample], ABC):
             except ValueError as error:
                 if not self.training:
                     raise
-                self._note_unreadable(record, error)
+                self.note_unreadable(record, error)
                 continue
-            sample = _in_its_pixels(self.make_sample(at % len(self), image))
-            return self.transform(sample) if self.transform else sample
+            return self.finished(record, image)
         raise ValueError(f"none of the {len(self)} images can be read; the last was {record.path}")
 
-    def _note_unreadable(self, record: ImageRecord, error: ValueError) -> None:
+    def remember(self, records: Sequence[Any]) -> None:
+        """Take records that come from a stream for those of the set, as far as it needs others."""
+        self._records = records
+
+    def finished(self, record: ImageRecord, image: np.ndarray) -> Sample:
+        """Make a sample of a record and its pixels, and transform it."""
+        sample = _in_its_pixels(self.make_sample(record, image))
+        return self.transform(sample) if self.transform else sample
+
+    def note_unreadable(self, record: ImageRecord, error: ValueError) -> None:
+        """Count an image that training cannot read, and warn the first time."""
         noted = self.problems.setdefault("unreadable image", [])
         if str(record.path) not in noted:
             noted.append(str(record.path))

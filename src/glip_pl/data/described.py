@@ -1,13 +1,11 @@
 """Described object detection: the categories are sentences, some about what is *not* there."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from glip_pl.data.annotations import ImageRecord
 from glip_pl.data.batch import Sample
 from glip_pl.data.coco import CocoDetection
 from glip_pl.data.formats import AnnotationSet
@@ -84,9 +82,9 @@ class DescribedDetection(CocoDetection):
             ) from error
         return document
 
-    def read_records(self, source: Path, folder: Path) -> Sequence[ImageRecord]:
-        """Read the descriptions, images and boxes; images asked for nothing are left out."""
-        records = super().read_records(source, folder)
+    def select(self, found: AnnotationSet) -> list[Any]:
+        """Turn images and boxes into tensors; images asked for nothing are left out."""
+        records = super().select(found)
         if self.scenario == "inter":
             return records
         idle = [record.path.name for record in records if not self._asked[record.image_id]]
@@ -94,9 +92,9 @@ class DescribedDetection(CocoDetection):
             self.problems["image of a scenario without descriptions"] = idle
         return [record for record in records if self._asked[record.image_id]]
 
-    def make_sample(self, index: int, image: np.ndarray) -> Sample:
+    def make_sample(self, record: Any, image: np.ndarray) -> Sample:
         """Join boxes and pixels with the prompt that the image is asked."""
-        sample = super().make_sample(index, image)
+        sample = super().make_sample(record, image)
         if self.scenario == "inter":
             return sample
         asked = self._asked[sample.image_id]

@@ -1,5 +1,6 @@
 """Image files: from a path to RGB pixels."""
 
+from io import BytesIO
 from math import ceil
 from pathlib import Path
 
@@ -10,7 +11,11 @@ from glip_pl.data.formats.tar_files import image_file
 
 
 def read_image(
-    path: Path, *, size: tuple[int, int] | None = None, short_side: int | None = None
+    path: Path,
+    *,
+    size: tuple[int, int] | None = None,
+    short_side: int | None = None,
+    content: bytes | None = None,
 ) -> np.ndarray:
     """Read an image file the way a viewer would show it.
 
@@ -22,6 +27,7 @@ def read_image(
         size: The (height, width) that it must have, where that is known.
         short_side: Where the shorter side need not keep more pixels than this, a JPEG file is
             decoded at a half, a quarter or an eighth of its size, which is several times faster.
+        content: The bytes of the file, where they are known already.
 
     Returns:
         The pixels, uint8 [H, W, 3], RGB.
@@ -30,7 +36,7 @@ def read_image(
         ValueError: The file is missing, broken, no image, or of another size.
     """
     try:
-        with Image.open(image_file(path)) as file:
+        with Image.open(image_file(path) if content is None else BytesIO(content)) as file:
             width, height = file.size
             if short_side is not None:
                 scale = min(short_side / min(file.size), 1)

@@ -17,8 +17,10 @@ from torch.utils.data import (
 
 from glip_pl.data.batch import Batch, Sample, collate
 from glip_pl.data.dataset import DatasetBuilder, GroundingDataset
+from glip_pl.data.formats.webdataset import Shards, open_shards
 from glip_pl.data.sampler import MixtureSampler, SameAspectBatches, SameShapeBatches
 from glip_pl.data.scale import SameScaleBatches, ScaledSamples
+from glip_pl.data.streaming import ShardStream
 from glip_pl.data.transforms import Pipeline, keep_ratio_size
 from glip_pl.tokens import Tokenizer
 
@@ -42,6 +44,7 @@ class GroundingDataModule(LightningDataModule):
         batch_size: int = 4,
         group_by_aspect: bool = False,
         scale_by_batch: bool = False,
+        stream: bool = False,
         eval_batch_size: int = 8,
         num_workers: int = 0,
         train_transform: Pipeline | None = None,
@@ -62,6 +65,8 @@ class GroundingDataModule(LightningDataModule):
             group_by_aspect: Whether training batches are all wide or all tall, to pad less.
             scale_by_batch: Whether the images of a training batch share one short side, which pads
                 less still; official GLIP draws one per image.
+            stream: Whether the training set, shards that ``glip data convert`` wrote, is read from
+                front to back and never as a whole: for sets too large for the rest.
             eval_batch_size: Images per process and step when validating and testing.
             num_workers: Loader processes; 0 loads in the main process.
             train_transform: By default GLIP's: short side 480 to 800, flipped half of the time.
@@ -79,11 +84,17 @@ class GroundingDataModule(LightningDataModule):
                 f"data.train_weights is {train_weights}, but data.train has {len(train)} sets; "
                 "give each one a weight above 0"
             )
+        if stream and (len(train) != 1 or group_by_aspect or scale_by_batch or train_weights):
+            raise ValueError(
+                "data.stream reads one training set from front to back, so that it cannot be mixed "
+                "with others or sorted; give one set in data.train, and leave out group_by_aspect, "
+                "scale_by_batch and train_weights"
+            )
         self.root, self.train, self.val, self.test = Path(root).expanduser(), train, val, test
         self.builder, self.train_weights = builder, train_weights
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.group_by_aspect, self.scale_by_batch = group_by_aspect, scale_by_batch
-        self.num_workers, self.seed = num_workers, seed
+        self.num_workers, self.seed, self.stream = num_workers, seed, stream
         self.train_transform = train_transform or Pipeline(
             short_sides=(480, 560, 640, 720, 800), flip=0.5
         )
@@ -93,6 +104,7 @@ class GroundingDataModule(LightningDataModule):
                 f"data.eval_transform is random: {self.eval_transform}; give it one short side and "
                 "leave out flip, crop and color"
             )
+        self._shards: Shards | None = None
         self._tokenizer: Tokenizer | None = None
         self._loaded: list[GroundingDataset] = []
 
@@ -133,7 +145,10 @@ class GroundingDataModule(LightningDataModule):
                 dataset.short_side = self.train_transform.needed_side
                 # Without a transform of its own, a sample waits for the scale of its batch.
                 dataset.transform = None if self.scale_by_batch else self.train_transform
-                self._load(dataset)
+                if self.stream:
+                    self._open(dataset)
+                else:
+                    self._load(dataset)
         wanted = {"fit": [self.val], "validate": [self.val], "test": [self.test]}
         for sets in wanted.get(stage, []) if stage else [self.val, self.test]:
             for dataset in sets.values():
@@ -151,6 +166,8 @@ class GroundingDataModule(LightningDataModule):
         if not self.train:
             raise ValueError("data.train is empty; name a data set to train on")
         samples: ConcatDataset[Sample] = ConcatDataset(self.train)
+        if self._shards is not None:
+            return self._stream_loader(self.train[0], self._shards)
         batches = self._train_batches(samples, *self._place())
         data: Dataset[Sample] = samples
         sampler: Sampler[Any] = batches
@@ -209,6 +226,36 @@ class GroundingDataModule(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
         )
+
+    def _stream_loader(self, dataset: GroundingDataset, shards: Shards) -> DataLoader[Sample]:
+        rank, world = self._place()
+        stream = ShardStream(
+            *(dataset, shards),
+            batch_size=self.batch_size,
+            rank=rank,
+            world=world,
+            num_workers=self.num_workers,
+            seed=self.seed,
+            epoch=0 if self.trainer is None else self.trainer.current_epoch,
+        )
+        return DataLoader(
+            stream,
+            self.batch_size,
+            num_workers=self.num_workers,
+            collate_fn=self._collate(),
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+            generator=torch.Generator().manual_seed(self.seed + rank),
+        )
+
+    def _open(self, dataset: GroundingDataset) -> None:
+        """Read the names of a set whose records are streamed."""
+        source = self.root / dataset.annotations
+        self._shards = open_shards(source, dataset.split)
+        dataset.take_names(self._shards.common, source)
+        if self._tokenizer is not None:
+            dataset.connect(self._tokenizer)
+        self._loaded.append(dataset)
 
     def _load(self, dataset: GroundingDataset) -> None:
         if any(dataset is loaded for loaded in self._loaded):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -78,11 +78,11 @@ class PhraseGrounding(GroundingDataset):
         self.metric = metric or PhraseRecall()
         self.max_distractors, self.min_score = max_distractors, min_score
         self._source = Path(annotations)
-        self._loaded: Sequence[PhraseRecord] = []
+        self._loaded: list[PhraseRecord] = []
         self._records: Sequence[PhraseRecord] = []
 
     def read_set(self, source: Path, folder: Path) -> AnnotationSet:
-        """Read captions and boxes of images whose files exist; records without a caption go.
+        """Read captions and boxes of images whose files exist.
 
         Raises:
             ValueError: No image has a caption, or the annotations cannot be read.
@@ -93,35 +93,39 @@ class PhraseGrounding(GroundingDataset):
             found = self.read_document(document, folder)
         else:
             found = self.read_any(source, folder)
-        bare = [record for record in found.records if record.caption is None]
-        if bare and len(bare) == len(found.records):
+        if found.records and all(record.caption is None for record in found.records):
             raise ValueError(
                 f"no image of {str(source)!r} has a caption; read it with "
                 "glip_pl.data.CocoDetection if its boxes have categories"
             )
-        for record in bare:
-            note(self.problems, NO_CAPTION, _name_of(record))
-        return replace(found, records=[r for r in found.records if r.caption is not None])
+        return found
 
     def read_document(self, document: dict[str, Any], folder: Path) -> AnnotationSet:
         """Read captions and links of JSON in MDETR's form."""
         return phrase_set(document, folder, self.problems)
 
-    def read_records(self, source: Path, folder: Path) -> Sequence[ImageRecord]:
-        """Read captions and links; a caption without any linked phrase is left out."""
-        found = self.read_set(source, folder)
+    def load(self, root: Path) -> None:
+        """See `GroundingDataset`; `connect` leaves out the captions that are too long."""
+        super().load(root)
+        self._loaded = list(self._records)
+
+    def select(self, found: AnnotationSet) -> list[Any]:
+        """Join captions and links; a caption without any linked phrase is left out."""
         unsure = f"score of at most {self.min_score}"
-        self._loaded = []
+        records = []
         for record in found.records:
+            if record.caption is None:
+                note(self.problems, NO_CAPTION, _name_of(record))
+                continue
             linked = [a for a in record.annotations if a.tokens_positive]
             links = [a for a in linked if a.score is None or a.score > self.min_score]
             for _ in range(len(linked) - len(links)):
                 note(self.problems, unsure, f"box of {_name_of(record)}")
             if links:
-                self._loaded.append(_record(record, found.images, links))
+                records.append(_record(record, found.images, links))
             else:
                 note(self.problems, "caption without a linked phrase", _name_of(record))
-        return self._loaded
+        return records
 
     def connect(self, tokenizer: Tokenizer) -> None:
         """Take the tokenizer and leave out the captions that it cannot hold.
@@ -130,27 +134,35 @@ class PhraseGrounding(GroundingDataset):
             ValueError: No caption is left.
         """
         super().connect(tokenizer)
-        counts = tokenizer.count([record.prompt.caption for record in self._loaded])
-        fits = [count + SPECIAL_TOKENS <= tokenizer.max_tokens for count in counts]
-        self._records = [record for record, fit in zip(self._loaded, fits, strict=True) if fit]
-        kind = f"caption longer than {tokenizer.max_tokens} tokens"
-        named = [
-            f"image {record.image_id} with {count + SPECIAL_TOKENS}"
-            for record, count, fit in zip(self._loaded, counts, fits, strict=True)
-            if not fit
-        ]
-        if not self._records:
+        kind = self._too_long(tokenizer)
+        told = self.problems.pop(kind, [])
+        self._records = self.fitting(self._loaded)
+        if self._loaded and not self._records:
             raise ValueError(
                 f"every caption of {str(self._source)!r} is longer than {tokenizer.max_tokens} "
                 "tokens; raise max_tokens of the text encoder"
             )
-        if named and self.problems.get(kind) != named:
-            self.problems[kind] = named
-            log_problems(self._source, {kind: named})
+        if self.problems.get(kind, []) != told:
+            log_problems(self._source, {kind: self.problems[kind]})
 
-    def make_sample(self, index: int, image: np.ndarray) -> Sample:
+    def fitting(self, records: list[Any]) -> list[Any]:
+        """Leave out the captions that the text encoder cannot hold."""
+        assert self.tokenizer is not None
+        counts = self.tokenizer.count([record.prompt.caption for record in records])
+        kept = []
+        for record, count in zip(records, counts, strict=True):
+            if count + SPECIAL_TOKENS <= self.tokenizer.max_tokens:
+                kept.append(record)
+            else:
+                named = f"image {record.image_id} with {count + SPECIAL_TOKENS}"
+                note(self.problems, self._too_long(self.tokenizer), named)
+        return kept
+
+    def _too_long(self, tokenizer: Tokenizer) -> str:
+        return f"caption longer than {tokenizer.max_tokens} tokens"
+
+    def make_sample(self, record: PhraseRecord, image: np.ndarray) -> Sample:
         """Join caption, boxes and pixels."""
-        record = self._records[index]
         packed = self.training and self.max_distractors > 0
         return Sample(
             image=image,

@@ -1,12 +1,10 @@
 """Referring expressions: captions that each are one phrase as a whole."""
 
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
 
-from glip_pl.data.annotations import ImageRecord
 from glip_pl.data.documents import sentence_set
 from glip_pl.data.formats import AnnotationSet, Record
 from glip_pl.data.formats.checks import note
@@ -53,16 +51,15 @@ class ReferringExpressions(PhraseGrounding):
         """Read the sentences of JSON in MDETR's form; one that has lost a box is left out."""
         return sentence_set(document, folder, self.problems)
 
-    def read_records(self, source: Path, folder: Path) -> Sequence[ImageRecord]:
-        """Read the sentences; one that is blank, or that has lost a box, is left out."""
-        found = self.read_set(source, folder)
-        self._loaded = []
+    def select(self, found: AnnotationSet) -> list[Any]:
+        """Make a phrase of every sentence; one that is blank is left out."""
+        records = []
         for record in found.records:
             if (record.caption or "").strip():
-                self._loaded.append(_record(record, found.images))
+                records.append(_record(record, found.images))
             else:
                 note(self.problems, NO_CAPTION, PurePosixPath(record.file_name).name)
-        return self._loaded
+        return records
 
 
 def _record(record: Record, folder: Path) -> PhraseRecord:

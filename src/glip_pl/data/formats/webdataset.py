@@ -10,12 +10,14 @@ import json
 import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
+
+from webdataset.tariterators import tarfile_samples
 
 from glip_pl.data.annotations import Problems
 from glip_pl.data.formats.checks import note
@@ -26,7 +28,29 @@ from glip_pl.data.formats.tar_files import read_bytes
 from glip_pl.data.formats.values import WRONG
 
 INFO = "info.json"
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The shards of one split, before any of them is read.
+
+    Attributes:
+        files: The tar files.
+        common: What all records share; it has none.
+        count: How many records they have.
+    """
+
+    files: list[Path]
+    common: AnnotationSet
+    count: int
+
+    def with_records(self, records: list[Record]) -> AnnotationSet:
+        """Join records with what all share."""
+        return replace(self.common, records=records)
+
+
 _NUMBER = re.compile(r"[-_]?\d+$")
+BROKEN_SHARD = "shard that breaks off"
 NO_SAMPLE = "sample without an image, or without a json or txt"
 
 
@@ -65,14 +89,10 @@ class WebDatasetShards(Format):
             )
         root = path if path.is_dir() else path.parent
         info = _read_info(root)
-        splits: dict[str, list[Path]] = {}
-        for shard in shards:
-            split = _NUMBER.sub("", shard.stem) if path.is_dir() else ""
-            splits.setdefault(split or "all", []).append(shard)
         return Splits(
             {
-                split: partial(_read_split, root, held, *info.get(split, ({}, {})))
-                for split, held in splits.items()
+                split: partial(_read_split, root, held, *info.get(split, ({}, {}, 0))[:2])
+                for split, held in _splits(path).items()
             }
         )
 
@@ -97,6 +117,55 @@ class WebDatasetShards(Format):
                 "frequency": annotation_set.frequency,
             }
         (path / INFO).write_text(json.dumps(info))
+
+
+def open_shards(path: Path, split: str | None) -> Shards:
+    """Find the shards of a split without reading them.
+
+    Args:
+        path: The folder.
+        split: Name of the split, where there are several.
+
+    Raises:
+        ValueError: There are no shards, it is not clear which are meant, or `info.json` is missing.
+    """
+    splits = _splits(path)
+    info = _read_info(path)
+    if split is None and len(splits) == 1:
+        (split,) = splits
+    if split not in splits or split not in info:
+        known = ", ".join(name for name in splits if name in info) or "no shards"
+        raise ValueError(
+            f"{str(path)!r} has {known} that {INFO} describes, and {split!r} was asked for; "
+            "correct `annotations` and `split`, or write the shards by glip data convert"
+        )
+    names, frequency, count = info[split]
+    return Shards(splits[split], AnnotationSet(path, [], names, frequency), count)
+
+
+def stream_records(
+    files: Iterable[Path], problems: Problems
+) -> Iterator[tuple[list[Record], bytes]]:
+    """Read shards from front to back: the records of each image, and its file's bytes.
+
+    A shard that is cut off or broken is counted, and left where it breaks.
+    """
+    for file in files:
+
+        def count(error: Exception, name: str = file.name) -> bool:
+            note(problems, BROKEN_SHARD, f"{name} ({error.args[0] if error.args else error!r})")
+            return True
+
+        for sample in tarfile_samples(iter([{"url": str(file)}]), handler=count):
+            key = f"sample {sample['__key__']} of {file.name}"
+            image = next((end for end in sample if f".{end}" in IMAGE_SUFFIXES), None)
+            texts = {end: sample[end] for end in TEXTS if end in sample}
+            if image is None or not texts:
+                note(problems, NO_SAMPLE, key)
+                continue
+            content = sample[image]
+            file_name = f"{file.name}/{sample['__key__']}.{image}"
+            yield sample_records(texts, partial(bytes, content), file_name, problems), content
 
 
 class _ShardWriter:
@@ -135,14 +204,27 @@ def _shards(path: Path) -> list[Path]:
     return sorted(path.glob("*.tar"))
 
 
-def _read_info(root: Path) -> dict[str, tuple[dict[int, str], dict[int, str]]]:
-    """Read the names and frequencies of the categories of each split."""
+def _splits(path: Path) -> dict[str, list[Path]]:
+    """Sort shards by the split that their names start with; a lone file is "all"."""
+    splits: dict[str, list[Path]] = {}
+    for shard in _shards(path):
+        split = _NUMBER.sub("", shard.stem) if path.is_dir() else ""
+        splits.setdefault(split or "all", []).append(shard)
+    return splits
+
+
+def _read_info(root: Path) -> dict[str, tuple[dict[int, str], dict[int, str], int]]:
+    """Read the names and frequencies of the categories of each split, and count its records."""
     file = root / INFO
     if not file.is_file():
         return {}
     try:
         return {
-            split: (_by_number(held["names"]), _by_number(held["frequency"]))
+            split: (
+                _by_number(held["names"]),
+                _by_number(held["frequency"]),
+                int(held.get("records", 0)),
+            )
             for split, held in json.loads(file.read_bytes()).items()
         }
     except WRONG as error:
