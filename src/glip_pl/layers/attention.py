@@ -190,13 +190,12 @@ def _attend_in_blocks(
         for first in range(0, image.shape[1], step):
             cells = image[b, first : first + step]
             scores = torch.addmm(offset, cells, query).view(-1, heads, tokens)
-            weights = at_least_fp32(scores).exp_()
+            weights = scores.exp_()
             total[b] += weights.sum(0)[..., None]
             of_cell = weights.sum(2, keepdim=True)
             least = torch.minimum(least, of_cell.amin())
-            weights = weights.to(value.dtype)
             pooled[b] += weights.flatten(1).T @ cells
-            weights *= of_cell.reciprocal().to(value.dtype)
+            weights *= of_cell.reciprocal()
             torch.addmm(cells, weights.flatten(1), value, out=updated[b, first : first + step])
     if torch.minimum(least, total.amin()) < _VANISHED or not total.isfinite().all():
         return None
