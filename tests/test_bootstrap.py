@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from glip_pl.metrics import DetectionAP
-from glip_pl.metrics.bootstrap import Found, Truth, average_precision, draws, interval, rank
+from glip_pl.metrics.bootstrap import average_precision, draws, interval
+from glip_pl.metrics.ranking import Found, Truth, rank
 from glip_pl.postprocess import Detections
 from glip_pl.prompts import PromptTemplate
 

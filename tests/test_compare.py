@@ -9,8 +9,9 @@ from glip_pl.download import file_sha256
 from glip_pl.metrics import PhraseRecall
 from glip_pl.postprocess import Detections
 from glip_pl.results.compare import compare
-from glip_pl.results.judge import Run, judge
+from glip_pl.results.judge import judge
 from glip_pl.results.predictions import Seen, read_predictions, seen_again, write_predictions
+from glip_pl.results.run import Run
 from glip_pl.results.verdict import differences
 
 SQUARE, ELSEWHERE = (0.0, 0.0, 10.0, 10.0), (50.0, 50.0, 60.0, 60.0)
@@ -30,16 +31,29 @@ def seen(image_id, box, *, ids=(1,), phrases=("cat",), score=0.9):
 
 
 def write_run(
-    folder, images, *, metric="DetectionAP", files=None, metrics=None, name="s", **settings
+    folder,
+    images,
+    *,
+    metric="DetectionAP",
+    files=None,
+    groups=None,
+    metrics=None,
+    name="s",
+    **settings,
 ):
     """Write what a test run of one set leaves behind; keywords replace entries of its record."""
     folder.mkdir(parents=True)
     names = files or {image.image_id: f"{image.image_id}.jpg" for image in images}
-    write_predictions(folder / "predictions.json", {name: images}, {name: names})
+    records = {i: {"file_name": file} for i, file in names.items()}
+    write_predictions(folder / "predictions.json", {name: images}, {name: records})
     record = {
         "annotations": {"file": str(folder / "a.json"), "sha256": "0"},
         "categories": {"1": "cat"} if metric == "DetectionAP" else {},
-        "metric": {"class": metric, "settings": {"topk": [1]} if metric == "PhraseRecall" else {}},
+        "metric": {
+            "class": metric,
+            "settings": {"topk": [1]} if metric == "PhraseRecall" else {},
+            "groups": groups or {},
+        },
         **settings,
     }
     run = {"weights": {"sha256": "0" * 64}, "precision": "32-true", "device": "cpu"}
@@ -116,7 +130,7 @@ def test_captions_of_one_photo_are_drawn_together(tmp_path):
 
 def test_a_metric_that_cannot_be_judged_anew_has_no_interval(tmp_path, capsys):
     runs = [
-        run_with(tmp_path / str(ap), right=1, metric="LVISAP", metrics={"map": ap})
+        run_with(tmp_path / str(ap), right=1, metric="OtherAP", metrics={"map": ap})
         for ap in (0.25, 0.5)
     ]
 
@@ -124,6 +138,37 @@ def test_a_metric_that_cannot_be_judged_anew_has_no_interval(tmp_path, capsys):
 
     assert (score.difference, score.low, score.beyond_noise) == (0.25, None, False)
     assert "cannot be told" in capsys.readouterr().out
+
+
+def test_groups_of_classes_are_compared_as_well(tmp_path):
+    groups = {"presence": [1], "absence": []}
+    runs = []
+    for right in (8, 16):
+        images = [seen(i, SQUARE if i < right else ELSEWHERE) for i in range(20)]
+        runs.append(write_run(tmp_path / str(right), images, groups=groups))
+
+    scores = {score.name: score for score in compare(*runs, samples=50)["s"].scores}
+
+    assert list(scores) == ["AP", "AP50", "AP75", "AP presence"]
+    assert scores["AP presence"].difference == scores["AP"].difference
+    assert scores["AP presence"].beyond_noise
+
+
+def test_of_many_classes_those_that_differ_most_are_shown(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("glip_pl.results.verdict._ROWS", 1)
+    names = {"1": "cat", "2": "dog"}
+    cats = [seen(i, ELSEWHERE) for i in range(4)]
+    dogs = [seen(i, SQUARE, ids=(2,)) for i in range(4, 8)]
+    first = write_run(tmp_path / "a", cats + dogs, categories=names)
+    found = [seen(i, SQUARE) for i in range(4)]
+    second = write_run(tmp_path / "b", found + dogs, categories=names)
+
+    compare(first, second, samples=20)
+
+    shown = capsys.readouterr().out
+    assert "│ cat" in shown
+    assert "│ dog" not in shown
+    assert "Of 2 classes these are the 1 that differ most" in " ".join(shown.split())
 
 
 def test_unlike_protocols_are_refused_with_their_differences(tmp_path, capsys):
@@ -242,7 +287,7 @@ def test_read_predictions_score_like_those_that_were_written(tmp_path):
             )
         )
     path = tmp_path / "predictions.json"
-    write_predictions(path, {"s": images}, {"s": {i: f"{i}.jpg" for i in range(10)}})
+    write_predictions(path, {"s": images}, {"s": {i: {"file_name": f"{i}.jpg"} for i in range(10)}})
 
     again = list(seen_again(read_predictions(path)["s"]))
 

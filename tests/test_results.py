@@ -13,22 +13,44 @@ from pytorch_lightning import Trainer
 from fusion_plugins.late import LateFusion
 from glip_pl.backbones import TinyBackbone
 from glip_pl.cli import main
-from glip_pl.data import CocoDetection, GroundingDataModule, PhraseGrounding, Pipeline
+from glip_pl.data import (
+    CocoDetection,
+    GroundingDataModule,
+    LvisDetection,
+    PhraseGrounding,
+    Pipeline,
+)
 from glip_pl.download import file_sha256
 from glip_pl.metrics import DetectionAP, PhraseRecall
 from glip_pl.postprocess import Detections, PostProcess
 from glip_pl.results import SaveResults
-from glip_pl.results.judge import Run, judge
+from glip_pl.results.judge import judge
 from glip_pl.results.manifest import image_files, protocol
 from glip_pl.results.predictions import Seen, read_predictions
+from glip_pl.results.run import Run
 from glip_pl.task import GroundingTask
 from glip_pl.text import TinyBert
 
 ROOT = Path(__file__).parent.parent
 
 
+def write_lvis(root):
+    """Write the test set once more in the form of LVIS; every third name is rare."""
+    document = json.loads((root / "annotations/test.json").read_text())
+    for category in document["categories"]:
+        category["frequency"] = "rcf"[category["id"] % 3]
+    for image in document["images"]:
+        shown = {e["category_id"] for e in document["annotations"] if e["image_id"] == image["id"]}
+        absent = [c["id"] for c in document["categories"] if c["id"] not in shown]
+        image |= {"neg_category_ids": absent[::2], "not_exhaustive_category_ids": sorted(shown)[:1]}
+    for entry in document["annotations"]:
+        entry["area"] = entry["bbox"][2] * entry["bbox"][3]
+    (root / "annotations/lvis_test.json").write_text(json.dumps(document))
+
+
 def run_test(root, directory, **options):
-    """Test an untrained model on a set of boxes and one of phrases; give the files' content."""
+    """Test an untrained model on sets of boxes and one of phrases; give the files' content."""
+    write_lvis(root)
     torch.manual_seed(0)
     task = GroundingTask(
         TinyBackbone(),
@@ -47,6 +69,7 @@ def run_test(root, directory, **options):
         test={
             "boxes": CocoDetection("annotations/test.json"),
             "phrases": PhraseGrounding("annotations/referring_test.json"),
+            "lvis": LvisDetection("annotations/lvis_test.json", "images"),
         },
         eval_transform=Pipeline(short_sides=(128,), max_side=128),
     )
@@ -77,7 +100,7 @@ def test_the_scores_stand_beside_the_manifest(tested):
 
     logged = {name: None if v == -1 else v for name, v in task.results.items()}
     assert results["metrics"] == pytest.approx(logged, nan_ok=True)
-    assert set(results["manifest"]["sets"]) == {"boxes", "phrases"}
+    assert set(results["manifest"]["sets"]) == {"boxes", "phrases", "lvis"}
 
 
 def test_the_manifest_tells_how_names_became_a_prompt(tested):
@@ -154,15 +177,41 @@ def test_the_truth_is_that_of_the_annotations_in_pixels_of_the_file(tested, shap
         assert row == pytest.approx(other, abs=0.01)
 
 
-@pytest.mark.parametrize(("name", "key"), [("boxes", "map"), ("phrases", "recall@5")])
-def test_the_predictions_judged_anew_give_the_logged_score(tested, name, key):
+def test_images_labelled_in_part_tell_for_what(tested, shapes_root):
+    annotated = json.loads((shapes_root / "annotations/lvis_test.json").read_text())["images"]
+
+    stored = {image["id"]: image for image in tested[1]["lvis"]["images"]}
+
+    for image in annotated:
+        for key in ("neg_category_ids", "not_exhaustive_category_ids"):
+            assert stored[image["id"]][key] == image[key]
+    assert "neg_category_ids" not in tested[1]["boxes"]["images"][0]
+
+
+def test_the_manifest_tells_which_categories_are_rare(tested):
+    sets = tested[0]["manifest"]["sets"]
+
+    rare = [int(i) for i in sets["lvis"]["categories"] if int(i) % 3 == 0]
+    assert sets["lvis"]["metric"]["groups"]["rare"] == rare
+    assert "groups" not in sets["boxes"]["metric"]
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "score"),
+    [
+        ("boxes", "map", "AP"),
+        ("phrases", "recall@5", "recall@5"),
+        ("lvis", "map", "AP"),
+        ("lvis", "map_frequent", "AP frequent"),
+    ],
+)
+def test_the_predictions_judged_anew_give_the_logged_score(tested, name, key, score):
     results, predictions, _ = tested
     run = Run(results["manifest"]["sets"][name], predictions[name], {})
 
-    scores = {score.name: score for score in judge(run, run, samples=10, seed=0).scores}
+    scores = {found.name: found for found in judge(run, run, samples=10, seed=0).scores}
 
-    found = scores["AP" if key == "map" else key].first
-    assert found == pytest.approx(results["metrics"][f"test/{name}/{key}"], abs=1e-4)
+    assert scores[score].first == pytest.approx(results["metrics"][f"test/{name}/{key}"], abs=1e-4)
 
 
 def test_the_results_know_their_predictions(shapes_root, tmp_path):

@@ -161,6 +161,10 @@ class GroundingDataset(Dataset[Sample], ABC):
         """Give the data set's id of an image without reading it."""
         return self._records[index].image_id
 
+    def labels_of(self, index: int) -> dict[str, list[int]]:
+        """Say what an image was labelled for, in LVIS's words; empty where that is everything."""
+        return {}
+
     def __getitem__(self, index: int) -> Sample:
         """Read a sample.
 

@@ -10,6 +10,7 @@ from glip_pl.prompts import PromptTemplate
 
 # What LVISAP reads of an annotation; masks would fill the memory.
 _JUDGED = ("id", "image_id", "category_id", "bbox", "area")
+_LABELS = ("neg_category_ids", "not_exhaustive_category_ids")
 
 
 class LvisDetection(CocoDetection):
@@ -50,6 +51,7 @@ class LvisDetection(CocoDetection):
         )
         self.ap = ap
         self._judged: dict[str, Any] = {}
+        self._labels: dict[int, dict[str, list[int]]] = {}
 
     def read_set(self, source: Path, folder: Path) -> AnnotationSet:
         """Read LVIS's JSON only, since other forms lack what the metric needs."""
@@ -61,7 +63,15 @@ class LvisDetection(CocoDetection):
         document["images"] = [_with_file_name(entry) for entry in document["images"]]
         judged = [{k: entry[k] for k in _JUDGED if k in entry} for entry in document["annotations"]]
         self._judged = {**document, "annotations": judged}
+        self._labels = {
+            entry["id"]: {key: entry[key] for key in _LABELS if key in entry}
+            for entry in document["images"]
+        }
         return document
+
+    def labels_of(self, index: int) -> dict[str, list[int]]:
+        """Give the absent categories of an image, and those of which it may show more."""
+        return self._labels[self.image_id(index)]
 
     def make_metric(self) -> GroundingMetric:
         """Make the AP of LVIS."""

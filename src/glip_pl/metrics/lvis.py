@@ -46,6 +46,9 @@ class LVISAP(TableMetric):
             https://arxiv.org/abs/2102.01066. ``"standard"`` keeps the best of each image.
         max_detections: How many to keep of a category or image; 10,000 or 300 by default.
 
+    Attributes:
+        groups: The category ids that are rare, common and frequent among the training images.
+
     Raises:
         ValueError: The JSON is not LVIS's, there is no such protocol, or nothing would be kept.
     """
@@ -85,6 +88,10 @@ class LVISAP(TableMetric):
         try:
             self._frequency = {
                 c["id"]: FREQUENCIES[c["frequency"]] for c in annotations["categories"]
+            }
+            self.groups = {
+                name: [i for i, frequency in self._frequency.items() if frequency == name]
+                for name in FREQUENCIES.values()
             }
             self._known = {image["id"] for image in annotations["images"]}
             for image in annotations["images"]:
@@ -159,12 +166,8 @@ class LVISAP(TableMetric):
                 found = found[np.isin(found[:, 0], list(images))]
                 incomplete = self._incomplete[category]
                 curves[category] = _average_precision(truth, found, images, incomplete)
-        groups = {
-            name: [c for c, frequency in self._frequency.items() if frequency == name]
-            for name in FREQUENCIES.values()
-        }
         averages = {c: torch.from_numpy(curve[:, 0]).mean() for c, curve in curves.items()}
-        return _summary(np.array([*curves.values()])) | group_averages(averages, groups)
+        return _summary(np.array([*curves.values()])) | group_averages(averages, self.groups)
 
     def _kept(self) -> tuple[Tensor, Tensor, Tensor]:
         """Give boxes [n, 4], scores [n] and ids [n, 2] within the limits.

@@ -21,8 +21,8 @@ from glip_pl.data.batch import Batch, Target
 from glip_pl.download import file_sha256
 from glip_pl.metrics.detection import original_boxes
 from glip_pl.postprocess import Detections
-from glip_pl.results.manifest import circumstances, image_files, protocol
-from glip_pl.results.predictions import FILE, Seen, write_predictions
+from glip_pl.results.manifest import circumstances, protocol
+from glip_pl.results.predictions import FILE, Seen, image_records, write_predictions
 from glip_pl.task import GroundingTask
 
 RESULTS = "results.json"
@@ -71,14 +71,11 @@ class SaveResults(Callback):
         if not trainer.is_global_zero:
             return
         directory.mkdir(parents=True, exist_ok=True)
-        files = {
-            name: {
-                i: path.relative_to(data.root / dataset.images).as_posix()
-                for i, path in image_files(dataset).items()
-            }
+        images = {
+            name: image_records(dataset, data.root / dataset.images)
             for name, dataset in data.test.items()
         }
-        write_predictions(directory / FILE, seen, files)
+        write_predictions(directory / FILE, seen, images)
         sets = {}
         for name, dataset in data.test.items():
             metric = pl_module.metrics[f"test/{name}"]

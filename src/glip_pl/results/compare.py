@@ -15,8 +15,9 @@ from rich.console import Console
 
 from glip_pl.download import file_sha256
 from glip_pl.results.callback import RESULTS
-from glip_pl.results.judge import Judgement, Run, Score, judge
+from glip_pl.results.judge import Judgement, Score, judge
 from glip_pl.results.predictions import read_predictions
+from glip_pl.results.run import Run
 from glip_pl.results.verdict import differences, print_runs, print_set
 
 

@@ -2,15 +2,21 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torchmetrics import Metric
 
 from glip_pl.metrics import GeneralizedReferring, PhraseRecall, ReferringAccuracy
-from glip_pl.metrics.bootstrap import Found, Truth, average_precision, draws, interval, rank
-from glip_pl.results.predictions import corners, seen_again
+from glip_pl.metrics.bootstrap import draws, interval
+from glip_pl.results.class_precision import (
+    AVERAGE_PRECISION,
+    ClassPrecision,
+    class_groups,
+    class_precision,
+)
+from glip_pl.results.predictions import seen_again
+from glip_pl.results.run import Run
 
 # Metrics that are ratios of counts: such a count of many images is the sum of theirs.
 RATIOS: Mapping[str, Callable[..., Metric]] = {
@@ -18,9 +24,6 @@ RATIOS: Mapping[str, Callable[..., Metric]] = {
     "ReferringAccuracy": ReferringAccuracy,
     "GeneralizedReferring": GeneralizedReferring,
 }
-AVERAGE_PRECISION = "DetectionAP"
-
-Lists = Mapping[str, list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -55,21 +58,6 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Run:
-    """What one run says of one test set.
-
-    Attributes:
-        manifest: The set's record of the manifest.
-        lists: The set's lists of ``predictions.json``.
-        metrics: The scores of ``results.json``, without the set's name; None is undefined.
-    """
-
-    manifest: Mapping[str, Any]
-    lists: Lists
-    metrics: Mapping[str, float | None]
-
-
-@dataclass(frozen=True)
 class Judgement:
     """Two runs on one test set.
 
@@ -95,13 +83,11 @@ def judge(first: Run, second: Run, *, samples: int, seed: int) -> Judgement:
     units = {name: unit for unit, name in enumerate(sorted(files[0] & files[1]))}
     metric = first.manifest["metric"]["class"]
     weights = np.concatenate([np.ones((1, len(units))), draws(len(units), samples, seed=seed)])
-    weights = weights.astype(np.float32)
+    weights = np.asfortranarray(weights, dtype=np.float32)
     if metric != second.manifest["metric"]["class"] or not units:
         return Judgement(metric, len(units), _as_they_are(first, second))
-    if metric == AVERAGE_PRECISION:
-        scores, classes = _compare_precision(
-            *(_class_precision(run, units, weights) for run in (first, second))
-        )
+    if metric in AVERAGE_PRECISION:
+        scores, classes = _compare_precision((first, second), units, weights)
         return Judgement(metric, len(units), scores, classes)
     if metric in RATIOS:
         ratios = [_ratios(run, units, weights) for run in (first, second)]
@@ -113,8 +99,17 @@ def judge(first: Run, second: Run, *, samples: int, seed: int) -> Judgement:
 
 def _score(name: str, first: np.ndarray, second: np.ndarray, num_true: int | None = None) -> Score:
     """Make a score of values [1 + S], the first of which was measured and the others drawn."""
-    low, high = interval((second - first)[1:])
+    drawn = (second - first)[1:]
+    low, high = (None, None) if np.isnan(drawn).all() else interval(drawn)
     return Score(name, float(first[0]), float(second[0]), low, high, num_true)
+
+
+def _class_score(name: str, first: ClassPrecision, second: ClassPrecision) -> Score:
+    values = [of_class.values.mean(-1) for of_class in (first, second)]
+    score = _score(name, values[0], values[1], first.num_true)
+    # Drawing from one image with boxes tells nothing of how other images would do.
+    alone = min(first.num_images, second.num_images) < 2
+    return replace(score, low=None, high=None) if alone else score
 
 
 def _as_they_are(first: Run, second: Run) -> list[Score]:
@@ -127,47 +122,33 @@ def _as_they_are(first: Run, second: Run) -> list[Score]:
     return scores
 
 
-def _class_precision(
-    run: Run, units: Mapping[str, int], weights: np.ndarray
-) -> dict[str, tuple[int, np.ndarray]]:
-    """Give each class with true boxes their number, and its AP [1 + S, 10]."""
-    images = [image for image in run.lists["images"] if image["file_name"] in units]
-    position = {image["id"]: i for i, image in enumerate(images)}
-    own = weights[:, [units[image["file_name"]] for image in images]]
-    found, truth = (_by_category(run.lists[key], position) for key in ("detections", "truth"))
-    results = {}
-    for category, name in run.manifest["categories"].items():
-        boxes = truth[int(category)]
-        place, corner = _columns(boxes, position)
-        true = Truth(place, corner, np.array([entry["iscrowd"] for entry in boxes], dtype=bool))
-        num_true = int((~true.crowd).sum())
-        if num_true:
-            place, corner = _columns(found[int(category)], position)
-            scores = np.array([entry["score"] for entry in found[int(category)]])
-            ranking = rank(Found(place, corner, scores), true, len(images))
-            results[name] = num_true, average_precision(ranking, own)
-    return results
-
-
 def _compare_precision(
-    first: Mapping[str, tuple[int, np.ndarray]], second: Mapping[str, tuple[int, np.ndarray]]
+    runs: Sequence[Run], units: Mapping[str, int], weights: np.ndarray
 ) -> tuple[list[Score], list[Score]]:
-    """Give AP, AP50 and AP75 over all classes, and the AP of each class that both have."""
-    if not first or not second:
+    """Give AP over all classes and over groups of them, and the AP of each class that both have."""
+    judged = [class_precision(run, units, weights) for run in runs]
+    if not all(judged):
         return [], []
-    # [class, 1 + S, 10]
-    every = [np.stack([values for _, values in run.values()]) for run in (first, second)]
+    # [class, 1 + S, T]
+    every = [np.stack([of_class.values for of_class in classes.values()]) for classes in judged]
     columns = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
     scores = []
     for name, chosen in columns.items():
         means = [_mean_of_defined(values[..., chosen].mean(-1)) for values in every]
         scores.append(_score(name, means[0], means[1]))
-    classes = [
-        _score(name, first[name][1].mean(-1), second[name][1].mean(-1), first[name][0])
-        for name in first
-        if name in second
+    groups = [class_groups(run) for run in runs]
+    for name in groups[0]:
+        members = [
+            [classes[member].values.mean(-1) for member in of.get(name, ()) if member in classes]
+            for of, classes in zip(groups, judged, strict=True)
+        ]
+        if all(members):
+            means = [_mean_of_defined(np.stack(values)) for values in members]
+            scores.append(_score(f"AP {name}", means[0], means[1]))
+    first, second = judged
+    return scores, [
+        _class_score(name, first[name], second[name]) for name in first if name in second
     ]
-    return scores, classes
 
 
 def _mean_of_defined(values: np.ndarray) -> np.ndarray:
@@ -203,21 +184,3 @@ def _ratios(run: Run, units: Mapping[str, int], weights: np.ndarray) -> dict[str
             drawn = weights @ of
             ratios[name] = np.where(drawn > 0, weights @ hits[name] / np.maximum(drawn, 1), np.nan)
     return ratios
-
-
-def _by_category(
-    entries: Sequence[Mapping[str, Any]], position: Mapping[int, int]
-) -> dict[int, list[Mapping[str, Any]]]:
-    grouped: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
-    for entry in entries:
-        if entry["image_id"] in position:
-            grouped[entry["category_id"]].append(entry)
-    return grouped
-
-
-def _columns(
-    entries: Sequence[Mapping[str, Any]], position: Mapping[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Give the images [n] and xyxy boxes [n, 4] of records."""
-    images = np.array([position[entry["image_id"]] for entry in entries], dtype=int)
-    return images, corners([entry["bbox"] for entry in entries]).numpy()

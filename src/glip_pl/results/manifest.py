@@ -88,7 +88,11 @@ def protocol(
         "prompts": _prompts(dataset, captions),
         "resize": {"short_side": transform.short_sides[0], "max_side": transform.max_side},
         "postprocess": asdict(postprocess),
-        "metric": {"class": type(metric).__name__, "settings": _settings(metric)},
+        "metric": {
+            "class": type(metric).__name__,
+            "settings": _settings(metric),
+            **_groups(metric),
+        },
     }
 
 
@@ -142,6 +146,12 @@ def _settings(metric: Metric) -> dict[str, Any]:
         for name, value in named.items()
         if isinstance(value, str | int | float | tuple | list | None)
     }
+
+
+def _groups(metric: Metric) -> dict[str, dict[str, list[int]]]:
+    """Give the category ids of the groups that a metric averages over, where it has any."""
+    groups = getattr(metric, "groups", None)
+    return {"groups": {name: sorted(ids) for name, ids in groups.items()}} if groups else {}
 
 
 def _hash_of(path: Path) -> str:

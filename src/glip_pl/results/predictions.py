@@ -3,7 +3,8 @@
 For every test set the file holds the images, the true boxes and the detections. The latter two are
 lists of records in the form of COCO's results: ``image_id``, ``category_id`` (or ``phrase`` with
 its ``phrase_index`` in the caption), ``bbox`` as [x, y, width, height] in pixels of the image file,
-and ``score``, or ``iscrowd`` for a true box. With the truth beside them, the detections can be
+and ``score``, or ``iscrowd`` for a true box. Where images are labelled for a part of the categories
+only, each says for which, as in LVIS's files. With the truth beside them, the detections can be
 judged anew wherever the data are not.
 """
 
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from glip_pl.data import GroundingDataset
 from glip_pl.data.batch import Target
 from glip_pl.postprocess import Detections
 from glip_pl.prompts import Prompt
@@ -67,20 +69,33 @@ class Seen:
         )
 
 
+def image_records(dataset: GroundingDataset, folder: Path) -> dict[int, dict[str, Any]]:
+    """Give the file of each image id below a folder, and what it was labelled for."""
+    return {
+        dataset.image_id(i): {
+            "file_name": dataset.image_path(i).relative_to(folder).as_posix(),
+            **dataset.labels_of(i),
+        }
+        for i in range(len(dataset))
+    }
+
+
 def write_predictions(
-    path: Path, sets: Mapping[str, Sequence[Seen]], files: Mapping[str, Mapping[int, str]]
+    path: Path,
+    sets: Mapping[str, Sequence[Seen]],
+    images: Mapping[str, Mapping[int, Mapping[str, Any]]],
 ) -> None:
     """Write what was seen of every set, one record per line.
 
     Args:
         path: The file to write.
         sets: By name, the images in the order of their ids.
-        files: By name, the image file of each id.
+        images: By name, what `image_records` gave.
     """
     with path.open("w") as file:
         for number, (name, seen) in enumerate(sets.items()):
             file.write(f"{',' if number else '{'}\n{json.dumps(name)}: {{")
-            parts = (_images(seen, files[name]), _truth(seen), _detections(seen))
+            parts = (_images(seen, images[name]), _truth(seen), _detections(seen))
             for place, (key, records) in enumerate(zip(_KEYS, parts, strict=True)):
                 file.write(f'{"," if place else ""}\n"{key}": [')
                 for row, record in enumerate(records):
@@ -146,9 +161,11 @@ def corners(bboxes: Sequence[Sequence[float]]) -> Tensor:
     return boxes
 
 
-def _images(seen: Sequence[Seen], files: Mapping[int, str]) -> Iterator[dict[str, Any]]:
+def _images(
+    seen: Sequence[Seen], records: Mapping[int, Mapping[str, Any]]
+) -> Iterator[dict[str, Any]]:
     for image in seen:
-        record = {"id": image.image_id, "file_name": files[image.image_id]}
+        record = {"id": image.image_id, **records[image.image_id]}
         # Names of categories stand in the manifest, once for all images.
         yield {**record, "phrases": image.phrases} if image.phrases else record
 

@@ -8,11 +8,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from glip_pl.results.judge import AVERAGE_PRECISION, Judgement, Run, Score
+from glip_pl.results.class_precision import AVERAGE_PRECISION
+from glip_pl.results.judge import Judgement, Score
+from glip_pl.results.run import Run
 
 # Of a set's record these are for people: other places may hold the same data.
 _PLACES = ("file", "folder")
 _SHOWN = 40
+# Of a larger vocabulary the table has the classes that differ most.
+_ROWS = 100
 # One interval in 20 leaves out 0 where there is no difference.
 _MANY = 20
 # The AP of predictions.json, rounded as it is, may be so far from the one of results.json.
@@ -58,7 +62,8 @@ def print_set(
         table.add_column("boxes", justify="right")
     for column in ("A", "B", "B - A", "95 % interval"):
         table.add_column(column, justify="right", no_wrap=True)
-    for group in (judgement.classes, judgement.scores):
+    shown = _most_different(judgement.classes)
+    for group in (shown, judgement.scores):
         for score in group:
             boxes = [str(score.num_true or "")] if judgement.classes else []
             values = (f"{score.first:.3f}", f"{score.second:.3f}", f"{score.difference:+.3f}")
@@ -66,6 +71,13 @@ def print_set(
             table.add_row(*row, style=_color(score))
         table.add_section()
     console.print(table)
+    if len(shown) < len(judgement.classes):
+        console.print(
+            f"Of {len(judgement.classes)} classes these are the {len(shown)} that differ most, "
+            "those beyond the noise first; --json=FILE has all.",
+            style="dim",
+            highlight=False,
+        )
     if judgement.scores:
         console.print(_verdict(judgement.scores[0], samples), highlight=False)
     if len(judgement.classes) >= _MANY:
@@ -77,6 +89,13 @@ def print_set(
         )
     for letter, run in zip("AB", runs, strict=True):
         _print_doubt(console, letter, run, judgement)
+
+
+def _most_different(classes: Sequence[Score]) -> list[Score]:
+    """Choose the rows of a table, in the order of the classes."""
+    ranked = sorted(classes, key=lambda score: (not score.beyond_noise, -abs(score.difference)))
+    kept = {score.name for score in ranked[:_ROWS]}
+    return [score for score in classes if score.name in kept]
 
 
 def _verdict(score: Score, samples: int) -> str:
@@ -106,7 +125,7 @@ def _color(score: Score) -> str:
 
 def _print_doubt(console: Console, letter: str, run: Run, judgement: Judgement) -> None:
     """Warn where the AP that was logged is not the one found here."""
-    if judgement.metric != AVERAGE_PRECISION or not judgement.scores:
+    if judgement.metric not in AVERAGE_PRECISION or not judgement.scores:
         return
     logged = run.metrics.get("map")
     found = judgement.scores[0].first if letter == "A" else judgement.scores[0].second
