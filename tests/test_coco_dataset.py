@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import FakeTokenizer, write_coco, write_image
+from PIL import ImageFile
+from test_data_commands import FAULTS, bomb, spoil
 
 from glip_pl.data import CocoDetection, collate
+from glip_pl.data.formats.coco import Coco
 from glip_pl.prompts import PromptTemplate
 
 CATS = '[{"id": 1, "name": "cat"}]'
@@ -127,7 +130,7 @@ def test_crowds_are_marked(tmp_path):
     ("bbox", "kind"),
     [
         ((3, 4, 0, 10), "box without area"),
-        ((3, 4, 10, -1), "box without area"),
+        ((3, 4, 10, -1), "inverted box"),
         ((70, 4, 10, 10), "box outside its image"),
         ((3, 4, 10), "box that is not four numbers"),
         ((3, 4, 10, None), "box that is not four numbers"),
@@ -139,7 +142,7 @@ def test_an_impossible_box_is_left_out_and_counted(tmp_path, bbox, kind):
 
     dataset = load(tmp_path)
 
-    assert dataset.problems == {kind: ["annotation 1 of image 1"]}
+    assert dataset.problems == {kind: [f"annotation 1 of image 1: {list(bbox)}"]}
     assert dataset[0].boxes.tolist() == [[1, 1, 6, 6]]
 
 
@@ -149,7 +152,9 @@ def test_a_box_partly_outside_is_clipped_and_counted(tmp_path):
     dataset = load(tmp_path)
 
     assert dataset[0].boxes.tolist() == [[0, 30, 15, 40]]
-    assert dataset.problems == {"box clipped to its image": ["annotation 1 of image 1"]}
+    assert dataset.problems == {
+        "box clipped to its image": ["annotation 1 of image 1: [-5, 30, 20, 20]"]
+    }
 
 
 def test_a_box_past_the_border_by_rounding_is_no_problem(tmp_path):
@@ -166,7 +171,7 @@ def test_an_unknown_category_is_left_out_and_counted(tmp_path):
 
     dataset = load(tmp_path)
 
-    assert dataset.problems == {"annotation of an unknown category": ["annotation 1 of image 1"]}
+    assert dataset.problems == {"annotation of an unknown category": ["annotation 1 of image 1: 1"]}
     assert len(dataset[0].boxes) == 0
 
 
@@ -212,9 +217,10 @@ def test_problems_are_logged_in_one_warning_with_three_examples_of_each_kind(tmp
     (record,) = caplog.records
     message = record.getMessage()
     assert "train.json" in message
-    three = "annotation 1 of image 1, annotation 2 of image 1, annotation 3 of image 1, ..."
-    assert f"skipped 4: box without area ({three})" in message
-    assert "clipped 1: box clipped to its image (annotation 5 of image 1)" in message
+    three = "; ".join(f"annotation {i} of image 1: [1, 1, 0, 0]" for i in (1, 2, 3))
+    assert f"4 left out: box without area ({three}; ...)" in message
+    example = "annotation 5 of image 1: [-5, 1, 9, 9]"
+    assert f"1 to be corrected: box clipped to its image ({example})" in message
 
 
 def test_names_that_read_the_same_in_a_prompt_are_refused(tmp_path):
@@ -235,7 +241,10 @@ def test_a_missing_annotation_file_tells_what_to_pass(tmp_path):
         ("{", "cannot read"),
         ("[]", "not in COCO form"),
         ('{"images": [], "annotations": []}', "no list categories"),
-        ('{"images": [{"id": 1}], "annotations": [], "categories": ' + CATS + "}", "file_name"),
+        (
+            '{"images": [{"id": 1}], "annotations": [], "categories": ' + CATS + "}",
+            "1 x image entry",
+        ),
         ('{"images": [], "annotations": [], "categories": []}', "no categories"),
         ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', "category"),
     ],
@@ -265,7 +274,62 @@ def test_training_takes_the_next_image_for_a_broken_one_and_warns_once(tmp_path,
     assert ids == [1, 1]
     assert len(caplog.records) == 1
     assert "c.png" in caplog.text
-    assert len(dataset.problems["unreadable image"]) == 1
+    assert len(dataset.problems["unreadable image file"]) == 1
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_training_counts_broken_images_by_what_is_wrong_with_them(tmp_path, fault):
+    write_coco(tmp_path, {"a.png": [], "b.png": []}, names=NAMES)
+    dataset = load(tmp_path, training=True)
+    spoil(tmp_path / "images/a.png", fault)
+
+    assert dataset[0].image_id == 2
+
+    assert dataset.problems == {fault: [str(tmp_path / "images/a.png")]}
+
+
+def test_the_pixels_of_an_enormous_image_are_not_decoded_in_training(tmp_path, monkeypatch):
+    write_coco(tmp_path, {"a.png": [], "b.png": []}, names=NAMES)
+    dataset = load(tmp_path)
+    (tmp_path / "images/a.png").write_bytes(bomb(10_001))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("decoded"))
+
+    with pytest.raises(ValueError, match="10001 x 10001 pixels, too many"):
+        dataset[0]
+
+
+def test_training_leaves_out_for_the_same_reasons_as_a_check(tmp_path):
+    file = write_coco(tmp_path, {"a.png": [(0, (1, 2, 3, 4))], "b.png": []}, names=NAMES)
+    document = json.loads(file.read_text())
+    image = {"height": 40, "width": 60}
+    document["images"] += [
+        None,
+        {"id": "three", "file_name": "b.png", **image},
+        {"id": 4, "file_name": "b.png", "height": 0, "width": 60},
+        {"id": 5, "file_name": "../train.json", **image},
+        {"id": 6, "file_name": "x" * 5000, **image},
+        {"id": 2, "file_name": "b.png", **image},
+    ]
+    document["annotations"] += [
+        None,
+        {"id": 1, "image_id": 1, "category_id": 0, "bbox": [1, 2, 3, 4]},
+        {"id": 2, "image_id": "2", "category_id": "5", "bbox": ["1", "2", "3", "4"]},
+        {"id": 3, "image_id": [1], "category_id": 0, "bbox": [1, 2, 3, 4]},
+        {"id": 4, "image_id": 1, "category_id": [0], "bbox": [1, 2, 3, 4]},
+        {"id": 5, "image_id": 1, "category_id": 0, "bbox": [10**400, 2, 3, 4]},
+        {"id": 6, "image_id": 1, "category_id": 0, "bbox": [5, 5, -2, 3]},
+    ]
+    file.write_text(json.dumps(document))
+
+    dataset = load(tmp_path)
+    checked = Coco().read(tmp_path)["train"]
+
+    assert {kind: len(found) for kind, found in dataset.problems.items()} == {
+        kind: len(found) for kind, found in checked.problems.items()
+    }
+    assert len(dataset.problems) == 9
+    assert [len(sample.boxes) for sample in dataset] == [2, 1]
+    assert [len(record.annotations) for record in checked.records] == [2, 1]
 
 
 def test_training_without_any_readable_image_is_an_error(tmp_path):

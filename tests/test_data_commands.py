@@ -112,6 +112,28 @@ def test_the_pixels_of_an_enormous_image_are_never_decoded(tmp_path, capsys, mon
     assert "image of more than 100 megapixels (a.png)" in capsys.readouterr().out
 
 
+def test_a_set_without_any_image_is_a_problem(tmp_path, capsys):
+    write_coco(tmp_path, {}, names=NAMES)
+
+    assert run("check", tmp_path) == 1
+    assert "no usable image" in capsys.readouterr().out
+
+
+def test_a_category_whose_name_says_nothing_is_a_problem(tmp_path, capsys):
+    write_coco(tmp_path, BOXES, names=NAMES | {90: "_ "})
+
+    assert run("check", tmp_path) == 1
+    assert "category whose name says nothing (90: '_ ')" in capsys.readouterr().out
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path, capsys):
+    file = write_coco(tmp_path, BOXES, names=NAMES)
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+
+    assert run("check", tmp_path) == 0
+    assert "2 images, 2 boxes" in capsys.readouterr().out
+
+
 def test_an_image_that_exif_turns_is_right_where_its_record_is_upright(tmp_path, capsys):
     write_coco(tmp_path, {"a.png": []}, names=NAMES, size=(60, 40))
     spoil(tmp_path / "images/a.png", "turned")

@@ -142,6 +142,23 @@ def test_a_builder_writes_the_data_before_they_are_read(tmp_path):
     assert len(module.train[0]) == 1
 
 
+def test_strict_data_are_refused_with_all_that_is_wrong(tmp_path):
+    boxes = {"a.png": [(1, (1, 2, 0, 20)), (7, (1, 2, 3, 4))]}
+    write_coco(tmp_path, boxes, names={1: "cat"})
+    module = make_module(tmp_path, strict=True)
+
+    with pytest.raises(ValueError, match=r"(?s)1 left out: box without area.*1 left out.*strict"):
+        module.setup("fit")
+
+
+def test_strict_training_stops_at_a_broken_image(tmp_path):
+    module = ready(make_module(tmp_path, strict=True))
+    (tmp_path / "images/3.png").write_bytes(b"broken")
+
+    with pytest.raises(ValueError, match=r"cannot read the image '.*3\.png'"):
+        list(module.train_dataloader())
+
+
 def test_a_random_evaluation_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"data\.eval_transform is random"):
         make_module(tmp_path, eval_transform=Pipeline(flip=0.5))

@@ -92,7 +92,7 @@ def test_a_caption_longer_than_the_text_encoder_reads_is_left_out_and_named(tmp_
 
     assert [sample.image_id for sample in dataset] == [2]
     assert dataset.problems == {"caption longer than 9 tokens": ["image 1 with 10"]}
-    assert "skipped 1: caption longer than 9 tokens (image 1 with 10)" in caplog.text
+    assert "1 left out: caption longer than 9 tokens (image 1 with 10)" in caplog.text
 
 
 def test_connecting_again_warns_no_second_time(tmp_path, caplog):

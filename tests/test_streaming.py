@@ -163,6 +163,19 @@ def test_a_broken_image_and_a_shard_cut_off_are_skipped_and_told(tmp_path, caplo
     assert "shard that breaks off" in caplog.text
 
 
+def test_a_strict_stream_stops_at_a_broken_shard(tmp_path):
+    shards = write_shards(tmp_path, 6, per_shard=3)
+    second = sorted(shards.glob("*.tar"))[1]
+    second.write_bytes(second.read_bytes()[:1500])
+    stream = stream_of(shards)
+    stream.dataset.strict = True
+
+    with pytest.raises(
+        ValueError, match=r"(?s)1 left out: shard that breaks off.*leave out data\.strict"
+    ):
+        list(stream)
+
+
 def module(root, **options):
     train = options.pop("train", [CocoDetection("shards", split="train")])
     return GroundingDataModule(

@@ -17,6 +17,7 @@ from glip_pl.data.documents import detection_set
 from glip_pl.data.fewshot import few_shot
 from glip_pl.data.formats import AnnotationSet
 from glip_pl.data.formats.checks import note
+from glip_pl.data.formats.values import objects
 from glip_pl.data.sources import is_coco_json
 from glip_pl.metrics import DetectionAP, GroundingMetric
 from glip_pl.prompts import Chunk, Prompt, PromptTemplate, training_names
@@ -129,13 +130,13 @@ class CocoDetection(GroundingDataset):
     def read_json(self, source: Path, folder: Path) -> AnnotationSet:
         """Do as `read_set` with a file in COCO's form."""
         document = self.read_document(source)
-        categories = document["categories"]
+        categories, annotations = objects(document["categories"]), objects(document["annotations"])
         self.category_ids, self.names = read_categories(categories, self.renamed, source)
         self._check_descriptions(source)
         # MDETR's files have one category, a filler.
-        if len(categories) == 1 and any("tokens_positive" in e for e in document["annotations"]):
+        if len(categories) == 1 and any("tokens_positive" in entry for entry in annotations):
             raise ValueError(_NO_CATEGORIES.format(str(source)))
-        return detection_set(document, folder, set(self.category_ids), self.problems)
+        return detection_set(document, folder, self.names_by_id, self.problems)
 
     def select(self, found: AnnotationSet) -> list[Any]:
         """Turn images and boxes into tensors; images without boxes are kept."""

@@ -66,6 +66,8 @@ def check(path: str, *, format: str | None = None) -> bool:
         usable, oriented = without_broken_images(annotation_set)
         problems = list_problems(usable.problems)
         print("\n".join(["", f"{split}: {count_of(usable)}", *describe(usable, oriented)]))
+        if not usable.records:
+            problems.append("no usable image")
         print("\n".join(f"  {line}" for line in problems or ["no problems"]))
         wrong |= bool(problems)
     return wrong

@@ -11,10 +11,13 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from glip_pl.data.annotations import ImageRecord, Problems, log_problems
+from glip_pl.data.annotations import ImageRecord, Problems
 from glip_pl.data.batch import Sample
 from glip_pl.data.formats import AnnotationSet
+from glip_pl.data.formats.checks import note
+from glip_pl.data.formats.image_files import UNREADABLE, image_problem
 from glip_pl.data.images import read_image
+from glip_pl.data.report import list_problems
 from glip_pl.data.sources import read_split, with_images
 from glip_pl.metrics import GroundingMetric
 from glip_pl.tokens import Tokenizer
@@ -41,6 +44,7 @@ class GroundingDataset(Dataset[Sample], ABC):
         names: The category names in order; empty when phrases are free text.
         problems: What `load` left out or changed, by kind, and in training the unreadable images.
         training: Whether prompts are sampled and a broken image is replaced by the next one.
+        strict: Whether anything that would be left out or changed is an error.
         transform: Applied to every sample.
         short_side: Pixels that the shorter side of a decoded image must keep; None keeps them all.
         tokenizer: Set by `connect`.
@@ -69,7 +73,7 @@ class GroundingDataset(Dataset[Sample], ABC):
         self._has_own_images = images is not None
         self.names: list[str] = []
         self.problems: Problems = {}
-        self.training = False
+        self.training = self.strict = False
         self.transform: Callable[[Sample], Sample] | None = None
         self.short_side: int | None = None
         self.tokenizer: Tokenizer | None = None
@@ -129,7 +133,8 @@ class GroundingDataset(Dataset[Sample], ABC):
             root: Folder that relative paths start from.
 
         Raises:
-            ValueError: The annotations cannot be used, or no image is left.
+            ValueError: The annotations cannot be used, no image is left, or something is faulty
+                and `strict` asks for none.
         """
         source, folder = root / self.annotations, root / self.images
         self.problems = {}
@@ -140,7 +145,18 @@ class GroundingDataset(Dataset[Sample], ABC):
                 f"{str(source)!r} has no usable image: {found or 'its list of images is empty'}; "
                 "pass --data.root=PATH (with make: DATA_ROOT=PATH) or correct `images` of the set"
             )
-        log_problems(source, self.problems)
+        self.tell(source, self.problems)
+
+    def tell(self, source: Path, problems: Problems) -> None:
+        """Warn once of all that is wrong with a file, with a few examples each, or refuse it."""
+        if problems:
+            lines = "\n  ".join([f"{source}:", *list_problems(problems)])
+            if self.strict:
+                raise ValueError(
+                    f"{lines}\ncorrect the data set, or leave out data.strict to go on without "
+                    "what is faulty"
+                )
+            log.warning("%s", lines)
 
     def connect(self, tokenizer: Tokenizer) -> None:
         """Take the tokenizer that will read the prompts; called after `load`."""
@@ -169,8 +185,9 @@ class GroundingDataset(Dataset[Sample], ABC):
         """Read a sample.
 
         Raises:
-            ValueError: The image cannot be read; in training only if none can, since there the next
-                readable one is taken instead. Skipping in an evaluation would change its result.
+            ValueError: The image cannot be read; in training that is not strict only if none can,
+                since there the next readable one is taken instead. Skipping in an evaluation would
+                change its result.
         """
         record = self._records[index]
         for at in range(index, index + len(self)):
@@ -178,7 +195,7 @@ class GroundingDataset(Dataset[Sample], ABC):
             try:
                 image = read_image(record.path, size=record.size, short_side=self.short_side)
             except ValueError as error:
-                if not self.training:
+                if self.strict or not self.training:
                     raise
                 self.note_unreadable(record, error)
                 continue
@@ -196,9 +213,9 @@ class GroundingDataset(Dataset[Sample], ABC):
 
     def note_unreadable(self, record: ImageRecord, error: ValueError) -> None:
         """Count an image that training cannot read, and warn the first time."""
-        noted = self.problems.setdefault("unreadable image", [])
-        if str(record.path) not in noted:
-            noted.append(str(record.path))
+        kind = image_problem(str(record.path), record.size)[0] or UNREADABLE
+        if str(record.path) not in self.problems.get(kind, []):
+            note(self.problems, kind, str(record.path))
             log.warning("%s; training takes the next image instead", error)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from glip_pl.data.formats.image_files import MOST_PIXELS
 from glip_pl.data.formats.tar_files import image_file
 
 
@@ -20,7 +21,7 @@ def read_image(
     """Read an image file the way a viewer would show it.
 
     The camera's orientation is applied, and grey, 16 bit, palette and transparent images become
-    RGB; transparency is dropped.
+    RGB; transparency is dropped. Nothing is decoded of an image of more than 100 megapixels.
 
     Args:
         path: The file; it may lie in a tar file.
@@ -33,11 +34,13 @@ def read_image(
         The pixels, uint8 [H, W, 3], RGB.
 
     Raises:
-        ValueError: The file is missing, broken, no image, or of another size.
+        ValueError: The file is missing, broken, too large, no image, or of another size.
     """
     try:
         with Image.open(image_file(path) if content is None else BytesIO(content)) as file:
             width, height = file.size
+            if width * height > MOST_PIXELS:
+                raise ValueError(f"its header says {width} x {height} pixels, too many")
             if short_side is not None:
                 scale = min(short_side / min(file.size), 1)
                 file.draft(None, (ceil(width * scale), ceil(height * scale)))

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from glip_pl.data.coco import CocoDetection
 from glip_pl.data.formats import AnnotationSet
+from glip_pl.data.formats.values import objects, whole_number
 from glip_pl.metrics import LVISAP, GroundingMetric
 from glip_pl.prompts import PromptTemplate
 
@@ -51,7 +52,7 @@ class LvisDetection(CocoDetection):
         )
         self.ap = ap
         self._judged: dict[str, Any] = {}
-        self._labels: dict[int, dict[str, list[int]]] = {}
+        self._labels: dict[int | None, dict[str, list[int]]] = {}
 
     def read_set(self, source: Path, folder: Path) -> AnnotationSet:
         """Read LVIS's JSON only, since other forms lack what the metric needs."""
@@ -60,11 +61,12 @@ class LvisDetection(CocoDetection):
     def read_document(self, source: Path) -> dict[str, Any]:
         """Read the JSON, give every image its file's name, and keep what the metric needs."""
         document = super().read_document(source)
-        document["images"] = [_with_file_name(entry) for entry in document["images"]]
-        judged = [{k: entry[k] for k in _JUDGED if k in entry} for entry in document["annotations"]]
+        document["images"] = [_with_file_name(entry) for entry in objects(document["images"])]
+        annotations = objects(document["annotations"])
+        judged = [{k: entry[k] for k in _JUDGED if k in entry} for entry in annotations]
         self._judged = {**document, "annotations": judged}
         self._labels = {
-            entry["id"]: {key: entry[key] for key in _LABELS if key in entry}
+            whole_number(entry.get("id")): {key: entry[key] for key in _LABELS if key in entry}
             for entry in document["images"]
         }
         return document

@@ -49,6 +49,7 @@ class GroundingDataModule(LightningDataModule):
         num_workers: int = 0,
         train_transform: Pipeline | None = None,
         eval_transform: Pipeline | None = None,
+        strict: bool = False,
         seed: int = 0,
     ) -> None:
         """Note what to use; nothing is read yet.
@@ -71,6 +72,8 @@ class GroundingDataModule(LightningDataModule):
             num_workers: Loader processes; 0 loads in the main process.
             train_transform: By default GLIP's: short side 480 to 800, flipped half of the time.
             eval_transform: By default GLIP's: short side 800.
+            strict: Whether to stop at anything faulty in the data, rather than to leave it out with
+                a warning.
             seed: Fixes the order of training samples and what their transforms draw in workers.
 
         Raises:
@@ -94,7 +97,8 @@ class GroundingDataModule(LightningDataModule):
         self.builder, self.train_weights = builder, train_weights
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.group_by_aspect, self.scale_by_batch = group_by_aspect, scale_by_batch
-        self.num_workers, self.seed, self.stream = num_workers, seed, stream
+        self.num_workers, self.seed = num_workers, seed
+        self.stream, self.strict = stream, strict
         self.train_transform = train_transform or Pipeline(
             short_sides=(480, 560, 640, 720, 800), flip=0.5
         )
@@ -252,6 +256,7 @@ class GroundingDataModule(LightningDataModule):
         """Read the names of a set whose records are streamed."""
         source = self.root / dataset.annotations
         self._shards = open_shards(source, dataset.split)
+        dataset.strict = self.strict
         dataset.take_names(self._shards.common, source)
         if self._tokenizer is not None:
             dataset.connect(self._tokenizer)
@@ -260,6 +265,7 @@ class GroundingDataModule(LightningDataModule):
     def _load(self, dataset: GroundingDataset) -> None:
         if any(dataset is loaded for loaded in self._loaded):
             return
+        dataset.strict = self.strict
         dataset.load(self.root)
         if self._tokenizer is not None:
             dataset.connect(self._tokenizer)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glip_pl.data.annotations import ImageRecord, log_problems, read_annotations
+from glip_pl.data.annotations import ImageRecord, read_annotations
 from glip_pl.data.batch import Sample
 from glip_pl.data.dataset import GroundingDataset
 from glip_pl.data.documents import phrase_set
@@ -143,7 +143,7 @@ class PhraseGrounding(GroundingDataset):
                 "tokens; raise max_tokens of the text encoder"
             )
         if self.problems.get(kind, []) != told:
-            log_problems(self._source, {kind: self.problems[kind]})
+            self.tell(self._source, {kind: self.problems[kind]})
 
     def fitting(self, records: list[Any]) -> list[Any]:
         """Leave out the captions that the text encoder cannot hold."""

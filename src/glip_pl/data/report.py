@@ -8,6 +8,7 @@ from glip_pl.data.formats.checks import CHANGES
 from glip_pl.data.formats.records import AnnotationSet, Format
 
 _EXAMPLES = 3
+_LONGEST = 120
 _NAMES = 20
 # What a box or an image loses in a format that has no place for it.
 _LOSSES = {
@@ -94,10 +95,15 @@ def list_problems(problems: Problems) -> list[str]:
     """Tell what of a split is left out or changed, by kind, with a few examples."""
     lines = []
     for kind, found in problems.items():
-        examples = "; ".join(found[:_EXAMPLES]) + ("; ..." if len(found) > _EXAMPLES else "")
+        shown = [_cut(example) for example in found[:_EXAMPLES]]
+        examples = "; ".join(shown) + ("; ..." if len(found) > _EXAMPLES else "")
         what = "to be corrected" if kind in CHANGES else "left out"
         lines.append(f"{len(found)} {what}: {kind} ({examples})")
     return lines
+
+
+def _cut(example: str) -> str:
+    return example if len(example) <= _LONGEST else f"{example[: _LONGEST - 4]} ..."
 
 
 def list_losses(writer: Format, sets: Mapping[str, AnnotationSet]) -> list[str]:

@@ -12,7 +12,6 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 from webdataset.filters import shuffle
 
-from glip_pl.data.annotations import log_problems
 from glip_pl.data.batch import Sample
 from glip_pl.data.dataset import GroundingDataset
 from glip_pl.data.formats.webdataset import Shards, stream_records
@@ -87,9 +86,7 @@ class ShardStream(IterableDataset[Sample]):
         files = [self.shards.files[i] for i in order[loader :: self.world * self._loaders]]
         mixing = random.Random(f"{self.seed + self.epoch} {loader}")
         yield from islice(self._samples(files, mixing), self._share)
-        # Told here, since a loader of its own process has this list for itself.
-        log_problems(self.shards.common.images, self.dataset.problems)
-        self.dataset.problems.clear()
+        self._tell()
 
     def _samples(self, files: list[Path], mixing: random.Random) -> Iterator[Sample]:
         """Read the files over and over."""
@@ -100,6 +97,8 @@ class ShardStream(IterableDataset[Sample]):
                 try:
                     image = read(short_side=self.dataset.short_side)
                 except ValueError as error:
+                    if self.dataset.strict:
+                        raise
                     self.dataset.note_unreadable(record, error)
                     continue
                 given += 1
@@ -114,6 +113,14 @@ class ShardStream(IterableDataset[Sample]):
         self.dataset.remember(recent)
         for records, content in stream_records(files, self.dataset.problems):
             found = self.dataset.select(self.shards.with_records(records))
-            for record in self.dataset.fitting(found):
+            usable = self.dataset.fitting(found)
+            if self.dataset.strict:
+                self._tell()
+            for record in usable:
                 recent.append(record)
                 yield record, content
+
+    def _tell(self) -> None:
+        # Told by the loader, since one in a process of its own has the problems for itself.
+        self.dataset.tell(self.shards.common.images, self.dataset.problems)
+        self.dataset.problems.clear()

@@ -17,9 +17,10 @@ from glip_pl.prompts import clean_name
 CLIPPED = "box clipped to its image"
 REPEATED_ANNOTATION = "repeated annotation id"
 SAME_NAME = "category names that read the same in a prompt"
+BLANK_NAME = "category whose name says nothing"
 NO_LABELS = "split without any label file, so that no image shows anything"
 # Kept, and told of; every other kind of problem leaves something out.
-CHANGES = frozenset({CLIPPED, REPEATED_ANNOTATION, SAME_NAME, NO_LABELS})
+CHANGES = frozenset({CLIPPED, REPEATED_ANNOTATION, SAME_NAME, BLANK_NAME, NO_LABELS})
 
 NO_BOX = "box that is not four numbers"
 NO_SCORE = "score that is not a number"
@@ -92,10 +93,12 @@ def names_by_id(entries: Iterable[Any], problems: Problems) -> dict[int, str]:
 
 
 def note_same_names(names: Mapping[int, str], problems: Problems) -> None:
-    """Find the names that a prompt could not tell apart ("hair_drier" and "hair drier")."""
+    """Find the names that a prompt could not tell apart ("hair_drier" and "hair drier"), or use."""
     written: defaultdict[str, list[str]] = defaultdict(list)
-    for name in names.values():
+    for category_id, name in names.items():
         written[clean_name(name).lower()].append(repr(name))
+        if not name.strip("_ "):
+            note(problems, BLANK_NAME, f"{category_id}: {name!r}")
     for same in written.values():
         if len(same) > 1:
             note(problems, SAME_NAME, ", ".join(same))

@@ -1,5 +1,6 @@
 """The JSON of COCO and LVIS, apart from how each describes an image."""
 
+import codecs
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,8 @@ def json_ends(file: Path) -> bytes:
     with file.open("rb") as opened:
         head = opened.read(_PEEK)
         opened.seek(max(len(head), file.stat().st_size - _PEEK))
-        return head + opened.read() if head.lstrip()[:1] == b"{" else b""
+        begin = head.removeprefix(codecs.BOM_UTF8).lstrip()
+        return head + opened.read() if begin[:1] == b"{" else b""
 
 
 def read_document(file: Path) -> tuple[dict[str, Any], dict[str, int]]:

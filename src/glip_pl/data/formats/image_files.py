@@ -29,7 +29,7 @@ TOO_LARGE = "image of more than 100 megapixels"
 OTHER_SIZE = "image whose record has another size"
 TURNED = "image that its EXIF orientation turns, and its record does not"
 
-_MOST_PIXELS = 100_000_000
+MOST_PIXELS = 100_000_000
 _ORIENTATION = 0x0112  # The EXIF tag; 1 is upright, and 5 to 8 swap height and width.
 _THREADS = 4
 _IN_TAR = ".tar" + os.sep
@@ -70,12 +70,12 @@ def _read_header(path: str) -> Header | str:
         return UNREADABLE
 
 
-def _inspect(path: str, size: tuple[int, int]) -> tuple[str | None, int]:
+def image_problem(path: str, size: tuple[int, int]) -> tuple[str | None, int]:
     """Decode an image and hold it against its record's size: problem and EXIF orientation."""
     header = _read_header(path)
     if isinstance(header, str):
         return header, 1
-    if header.size[0] * header.size[1] > _MOST_PIXELS:
+    if header.size[0] * header.size[1] > MOST_PIXELS:
         return TOO_LARGE, header.orientation
     if header.size != size:
         return (TURNED if header.stored == size else OTHER_SIZE), header.orientation
@@ -100,7 +100,7 @@ def without_broken_images(annotation_set: AnnotationSet) -> tuple[AnnotationSet,
     files = {record.file_name: record.size for record in annotation_set.records}
     folder = str(annotation_set.images)
     paths = [os.path.join(folder, name) for name in files]
-    found = _in_threads(_inspect, paths, files.values())
+    found = _in_threads(image_problem, paths, files.values())
     problems: Problems = {kind: list(names) for kind, names in annotation_set.problems.items()}
     broken = set()
     for (name, size), (kind, _) in zip(files.items(), found, strict=True):

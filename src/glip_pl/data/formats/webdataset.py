@@ -152,8 +152,9 @@ def stream_records(
     """
     for file in files:
 
-        def count(error: Exception, name: str = file.name) -> bool:
-            note(problems, BROKEN_SHARD, f"{name} ({error.args[0] if error.args else error!r})")
+        def count(_: Exception, name: str = file.name) -> bool:
+            if name not in problems.get(BROKEN_SHARD, ()):  # Two steps of reading may complain.
+                note(problems, BROKEN_SHARD, name)
             return True
 
         for sample in tarfile_samples(iter([{"url": str(file)}]), handler=count):
