@@ -217,6 +217,43 @@ def test_the_table_has_mean_and_median_and_is_kept(tmp_path, fake_run, capsys):
         assert call[-3:] == ["--weights=glip_t", "--trainer.precision=32", "--data.x=a b"]
 
 
+def test_several_seeds_give_a_table_each_and_their_mean(tmp_path, monkeypatch, capsys):
+    for name in ("pothole", "raccoon"):
+        put(tmp_path / name, "annotations/test.json", names={1: name})
+    fake = FakeRun([0.1, 0.4, 0.2, 0.4, 0.6, 0.4])  # pothole, raccoon; three times
+    monkeypatch.setattr(run.subprocess, "run", fake)
+    monkeypatch.setattr(run.Run, "_fit_config", lambda *_: {})
+
+    table = odinw(
+        str(tmp_path),
+        weights="glip_t",
+        sets="pothole,raccoon",
+        shots=3,
+        seeds=[3, 30, 300],
+        output=f"{tmp_path}/out",
+    )
+
+    assert table["sets"]["pothole"]["map"] == pytest.approx(0.3)  # of 0.1, 0.2 and 0.6
+    assert table["deviation"]["pothole"] == pytest.approx(0.07**0.5)
+    assert table["deviation"]["raccoon"] == pytest.approx(0, abs=1e-9)
+    assert (table["seed"], table["mean"]) == ([3, 30, 300], pytest.approx(0.35))
+    assert json.loads((tmp_path / "out/shot3/odinw.json").read_text()) == table
+    seed_30 = json.loads((tmp_path / "out/shot3_seed30/odinw.json").read_text())
+    assert (seed_30["seed"], seed_30["sets"]["pothole"]["map"]) == (30, 0.2)
+    assert "pothole                        30.0   30.0   26.5" in capsys.readouterr().out
+
+
+def test_without_few_shot_images_seeds_change_nothing(tmp_path, fake_run):
+    write_pothole(tmp_path)
+
+    table = odinw(
+        str(tmp_path), weights="w", sets="pothole", seeds=[3, 30], output=f"{tmp_path}/out"
+    )
+
+    assert table["seed"] is None
+    assert len(fake_run.calls) == 1
+
+
 def test_the_prompts_of_the_list_that_was_asked_for_are_used(tmp_path, fake_run):
     put(tmp_path / "cottontailrabbits", "annotations/test.json", names={1: "rabbit"})
 
@@ -243,6 +280,7 @@ def test_lacking_sets_are_named(tmp_path):
         ),
         ({"weights": "a", "sets": ","}, "unknown name ''"),
         ({"weights": "a", "shots": -1}, "shots is -1; pass 0, 1"),
+        ({"weights": "a", "seeds": [3, 3]}, r"seeds is \[3, 3\]; pass one or more"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(options, message, tmp_path):

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from jsonargparse import auto_cli
 from glip_pl.odinw.places import Place, locate
 from glip_pl.odinw.run import Run
 from glip_pl.odinw.sets import OdinwSet, odinw_13, odinw_35
+from glip_pl.odinw.table import mean_of_seeds, with_averages, written
 
 
 def run_odinw(args: list[str]) -> None:
@@ -25,7 +26,7 @@ def odinw(
     ckpt_path: str | None = None,
     sets: str = "13",
     shots: int | Literal["full"] = 0,
-    seed: int = 3,
+    seeds: Sequence[int] = (3,),
     output: str = "runs/odinw",
     options: str = "",
 ) -> dict[str, Any]:
@@ -41,7 +42,8 @@ def odinw(
             those of the 13 get the prompts of that list.
         shots: 0 tests the model as it is; 1, 3, 5, 10 or "full" fine-tunes it first, for each set
             anew, on images that show each category so often.
-        seed: Which images these are; official GLIP takes the mean of 3, 30 and 300.
+        seeds: Which images these are. Of several, each gets a table of its own, and odinw.json
+            their mean; official GLIP's is that of [3,30,300].
         output: Folder for configurations, checkpoints, results and the table, odinw.json.
         options: Further options of `glip fit` and `glip test` in quotes, such as
             "--trainer.devices=2 --data.num_workers=4".
@@ -53,25 +55,45 @@ def odinw(
         raise ValueError("glip odinw needs a model; pass either --ckpt_path or --weights")
     if shots != "full" and shots < 0:
         raise ValueError(f"shots is {shots}; pass 0, 1, 3, 5, 10 or full")
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds is {list(seeds)}; pass one or more, each once, such as [3,30,300]")
     places = _places(sets, Path(root))
-    run = Run(weights, ckpt_path, shots, seed, Path(output), shlex.split(options))
+    few = shots not in (0, "full")  # Of all images, or of none, a seed chooses nothing.
+    tables = []
+    for seed in seeds if few else seeds[:1]:
+        run = Run(weights, ckpt_path, shots, seed, Path(output), shlex.split(options))
+        asked = {"model": weights or ckpt_path, "shots": shots, "seed": seed if few else None}
+        tables.append(_evaluate(run, places, asked))
+    if len(tables) == 1:
+        return tables[0]
+    return _told(mean_of_seeds(tables), Path(output) / f"shot{shots}")
+
+
+def _evaluate(run: Run, places: Sequence[Place], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a model on all sets and save the table after each, should a later one break off."""
     table: dict[str, Any] = {
-        "model": weights or ckpt_path,
-        "shots": shots,
-        "seed": seed if shots not in (0, "full") else None,
+        **asked,
         "prompts": {place.entry.name: list(place.entry.names) for place in places},
         "sets": {},
     }
     for place in places:
         table["sets"][place.entry.name] = run(place)
-        scores = [values["map"] for values in table["sets"].values()]
-        table |= {"mean": statistics.fmean(scores), "median": statistics.median(scores)}
-        # After each set, so that a run that breaks off has not been for nothing.
-        run.folder.mkdir(parents=True, exist_ok=True)
-        (run.folder / "odinw.json").write_text(json.dumps(table, indent=2) + "\n")
-    print(_written(table))
-    print(f"see {run.folder / 'odinw.json'}")
+        table = with_averages(table)
+        _save(table, run.folder)
+    return _told(table, run.folder)
+
+
+def _told(table: dict[str, Any], folder: Path) -> dict[str, Any]:
+    print(written(table))
+    print(f"see {_save(table, folder)}")
     return table
+
+
+def _save(table: Mapping[str, Any], folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "odinw.json"
+    file.write_text(json.dumps(table, indent=2) + "\n")
+    return file
 
 
 def _places(sets: str, root: Path) -> list[Place]:
@@ -104,18 +126,3 @@ def _entries(sets: str) -> list[OdinwSet]:
             f"some of {', '.join(sorted(known))}"
         )
     return [known[name] for name in names]
-
-
-def _written(table: dict[str, Any]) -> str:
-    """Write the table for a reader, AP as a percentage."""
-    rows = [
-        *((name, values["map"], values["map_50"]) for name, values in table["sets"].items()),
-        ("mean", table["mean"], None),
-        ("median", table["median"], None),
-    ]
-    lines = [f"{'set':28}{'AP':>7}{'AP50':>7}"]
-    for name, average, half in rows:
-        lines.append(
-            f"{name:28}{100 * average:7.1f}" + ("" if half is None else f"{100 * half:7.1f}")
-        )
-    return "\n".join(lines)
