@@ -8,6 +8,8 @@ import pytest
 import torch
 from helpers import FakeTokenizer, write_coco, write_image
 from test_cli import CONFIGS, parse
+from test_detection_metric import random_pairs
+from test_metric_oracles import every_metric
 
 from glip_pl.data import (
     CocoDetection,
@@ -211,14 +213,14 @@ WORKER = """
 import sys
 import torch
 from torch import distributed
-from glip_pl.metrics import DetectionAP, GeneralizedReferring, ReferringAccuracy
-from test_detection_metric import NAMES, random_pairs
+from test_detection_metric import random_pairs
+from test_metric_oracles import every_metric
 
 rank = int(sys.argv[1])
 distributed.init_process_group("gloo", init_method=sys.argv[2], rank=rank, world_size=2)
-metrics = [DetectionAP(NAMES, groups={"pets": [2, 3]}), ReferringAccuracy(), GeneralizedReferring()]
 # Shares of different sizes: the second process has two images.
 pairs = random_pairs(12)
+metrics = every_metric(pairs)
 for found, target in pairs[:10] if rank == 0 else pairs[10:]:
     for metric in metrics:
         metric.update([found], [target])
@@ -229,8 +231,6 @@ torch.save(values, sys.argv[3] + str(rank))
 
 @pytest.mark.slow
 def test_two_gloo_processes_get_what_one_gets(tmp_path):
-    from test_detection_metric import NAMES, random_pairs
-
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
     paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
@@ -242,12 +242,9 @@ def test_two_gloo_processes_get_what_one_gets(tmp_path):
         )
         for rank in range(2)
     ]
-    alone = [
-        DetectionAP(NAMES, groups={"pets": [2, 3]}),
-        ReferringAccuracy(),
-        GeneralizedReferring(),
-    ]
-    for found, target in random_pairs(12):
+    pairs = random_pairs(12)
+    alone = every_metric(pairs)
+    for found, target in pairs:
         for metric in alone:
             metric.update([found], [target])
     expected = [{k: float(v) for k, v in metric.compute().items()} for metric in alone]
