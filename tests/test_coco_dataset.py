@@ -230,6 +230,26 @@ def test_names_that_read_the_same_in_a_prompt_are_refused(tmp_path):
         load(tmp_path)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_names_that_a_model_may_mistake_are_told(tmp_path, caplog, training):
+    names = {1: "bow_(weapon)", 2: "bow_(decorative_ribbons)", 3: "cat", 4: "Cat"}
+    write_coco(tmp_path, {"a.png": [(1, (1, 2, 3, 4))]}, names=names)
+
+    load(tmp_path, training=training)
+
+    assert "the names of annotations/train.json:" in caplog.text
+    assert "2 names told apart only by their notes" in caplog.text
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_name_too_long_for_any_prompt_is_refused(tmp_path, training):
+    names = {1: "cat", 2: "a very long name of a thing"}
+    write_coco(tmp_path, {"a.png": []}, names=names)
+
+    with pytest.raises(ValueError, match=r"'a very long name of a thing' .* room for 4"):
+        load(tmp_path, training=training, max_tokens=6)
+
+
 def test_a_missing_annotation_file_tells_what_to_pass(tmp_path):
     with pytest.raises(ValueError, match=r"train\.json.*--data\.root=PATH"):
         load(tmp_path)

@@ -1,5 +1,6 @@
 """Detection data: boxes with categories, whose names become the prompt."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from glip_pl.metrics import DetectionAP, GroundingMetric
 from glip_pl.prompts import Chunk, Prompt, PromptTemplate, training_names
 from glip_pl.prompts.compiler import compile_names
 from glip_pl.tokens import SPECIAL_TOKENS, Tokenizer
+
+log = logging.getLogger(__name__)
 
 _NAME_PLACE = "{name}"
 _NO_CATEGORIES = (
@@ -161,22 +164,26 @@ class CocoDetection(GroundingDataset):
     def connect(self, tokenizer: Tokenizer) -> None:
         """Take the tokenizer; in evaluation cut the vocabulary into chunks that it can read.
 
-        In training every image's names must fit into one prompt.
+        In training every image's names must fit into one prompt. What is odd about the names, such
+        as letters that the vocabulary lacks, is told as a warning.
 
         Raises:
-            ValueError: The names that one image shows, or those of a fixed prompt, take more tokens
-                than the text encoder reads.
+            ValueError: A name, or all that one image shows, or those of a fixed prompt, take more
+                tokens than the text encoder reads.
         """
         super().connect(tokenizer)
+        described = {
+            c: self.descriptions[i]
+            for c, i in enumerate(self.category_ids)
+            if i in self.descriptions
+        }
+        compiled = compile_names(
+            self.names, tokenizer, template=self.template, descriptions=described
+        )
+        if troubles := compiled.report.troubles():
+            log.warning("%s", "\n  ".join([f"the names of {self.annotations}:", *troubles]))
         if not self.training:
-            described = {
-                c: self.descriptions[i]
-                for c, i in enumerate(self.category_ids)
-                if i in self.descriptions
-            }
-            self._chunks = compile_names(
-                self.names, tokenizer, template=self.template, descriptions=described
-            ).chunks
+            self._chunks = compiled.chunks
             return
         frame = [self.template.prefix, self.template.separator, self.template.suffix]
         prefix, separator, suffix = tokenizer.count(frame)

@@ -37,10 +37,15 @@ class PromptReport:
 
     def lines(self) -> list[str]:
         """Say it in sentences: one about the size, then one about each kind of trouble."""
-        found = [
+        return [
             f"{_count(len(self.names), 'name')} in {_count(len(self.token_counts), 'prompt')}; "
-            f"the longest has {max(self.token_counts)} tokens"
+            f"the longest has {max(self.token_counts)} tokens",
+            *self.troubles(),
         ]
+
+    def troubles(self) -> list[str]:
+        """Say in a sentence each what is odd about the names."""
+        found = []
         for groups, what in (
             (
                 self.duplicates,
