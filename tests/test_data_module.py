@@ -358,8 +358,9 @@ def test_every_data_file_builds_a_data_module(path):
     assert path.read_text().startswith("# ")
     assert isinstance(module, GroundingDataModule)
     assert isinstance(module.train_transform, Pipeline)
-    assert module.train
-    assert module.val_names
+    assert module.train or path.stem == "d3"  # There is nothing to train on.
+    assert module.val_names or path.stem == "d3"
+    assert module.test_names
 
 
 @pytest.mark.skipif(not DATASETS.is_dir(), reason=f"{DATASETS} is absent")
