@@ -85,21 +85,19 @@ def class_precision(
         else:
             found = found.chosen(_best_of_each_image(found, limit))
     detections = found.by_category(names)
+    true = _boxes(run.lists["truth"], position, "iscrowd").by_category(names)
     results = {}
-    for category, true in (
-        _boxes(run.lists["truth"], position, "iscrowd").by_category(names).items()
-    ):
-        truth = Truth(true.image, true.corners, true.value.astype(bool))
+    for category, name in names.items():
+        boxes, guesses = true[category], detections[category]
+        truth = Truth(boxes.image, boxes.corners, boxes.value.astype(bool))
         places = truth.image[~truth.crowd]
-        if len(places):
-            if labels is not None:
-                truth = labels.added_to(truth, category)
-            of_class = detections[category]
-            ranked = Found(of_class.image, of_class.corners, of_class.value)
-            ranking = rank(ranked, truth, len(images), flavour)
-            results[names[category]] = ClassPrecision(
-                len(places), len(np.unique(places)), average_precision(ranking, own)
-            )
+        if not len(places):
+            continue
+        if labels is not None:
+            truth = labels.added_to(truth, category)
+        of_class = Found(guesses.image, guesses.corners, guesses.value)
+        precision = average_precision(rank(of_class, truth, len(images), flavour), own)
+        results[name] = ClassPrecision(len(places), len(np.unique(places)), precision)
     return results
 
 
