@@ -203,6 +203,13 @@ def test_the_data_module_streams_batches(tmp_path):
     assert sorted(t.image_id for batch in batches for t in batch.targets) == list(range(8))
 
 
+def test_few_shots_cannot_be_chosen_from_a_stream(tmp_path):
+    write_shards(tmp_path, 4)
+
+    with pytest.raises(ValueError, match="`shots` would choose from all its images"):
+        module(tmp_path, train=[CocoDetection("shards", split="train", shots=1)]).setup("fit")
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -105,7 +105,7 @@ class GroundingDataset(Dataset[Sample], ABC):
         return self.format is None and self.split is None
 
     def read_any(self, source: Path, folder: Path) -> AnnotationSet:
-        """Read annotations in any form, for `read_records`; `images` becomes where they lie.
+        """Read annotations in any form, for `read_set`; `images` becomes where they lie.
 
         Raises:
             ValueError: They cannot be read, or it is not clear which split is meant.

@@ -253,7 +253,16 @@ class GroundingDataModule(LightningDataModule):
         )
 
     def _open(self, dataset: GroundingDataset) -> None:
-        """Read the names of a set whose records are streamed."""
+        """Read the names of a set whose records are streamed.
+
+        Raises:
+            ValueError: There are no such shards, or images were to be chosen from all of them.
+        """
+        if getattr(dataset, "shots", None) is not None:
+            raise ValueError(
+                "data.stream never sees a set as a whole, and `shots` would choose from all its "
+                "images; leave out one of them"
+            )
         source = self.root / dataset.annotations
         self._shards = open_shards(source, dataset.split)
         dataset.strict = self.strict

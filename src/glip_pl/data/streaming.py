@@ -79,12 +79,13 @@ class ShardStream(IterableDataset[Sample]):
     def __iter__(self) -> Iterator[Sample]:
         worker = get_worker_info()
         loader = self.rank * self._loaders + (worker.id if worker else 0)
+        seed = self.seed + self.epoch
         # Loaders live as long as the training, so that each counts the epochs for itself.
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
         self.epoch += 1
+        generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(self.shards.files), generator=generator).tolist()
         files = [self.shards.files[i] for i in order[loader :: self.world * self._loaders]]
-        mixing = random.Random(f"{self.seed + self.epoch} {loader}")
+        mixing = random.Random(f"{seed} {loader}")
         yield from islice(self._samples(files, mixing), self._share)
         self._tell()
 
