@@ -9,7 +9,7 @@ DATA_ROOT ?=
 WEIGHTS ?=
 ARGS   ?=
 OUTPUT ?= runs/predict
-GOLDEN ?= ../shared/reference/golden
+GOLDEN ?=
 
 CONFIGS := src/glip_pl/configs
 FUSIONS := $(sort $(notdir $(basename $(wildcard fusion_plugins/*.yaml))))
@@ -95,6 +95,7 @@ speed: check-names $(VENV)/.ready $(VENV)/.ready-small ## Time a model stage by 
 	$(GLIP) benchmark $(if $(CKPT)$(WEIGHTS),$(TRAINED),--model=$(if $(filter glip_%,$(MODEL)),$(MODEL),glip_t)) $(ARGS)
 
 parity: $(VENV)/.ready $(VENV)/.ready-small ## Compare with values of official GLIP: GOLDEN=folder
+	$(if $(GOLDEN),,@echo "pass GOLDEN=folder of values that official GLIP computed"; exit 2)
 	$(VENV)/bin/python scripts/check_parity.py $(GOLDEN) $(ARGS)
 
 compare: $(VENV)/.ready ## Train late and deep fusion alike on referring phrases and compare them

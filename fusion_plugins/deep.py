@@ -7,13 +7,13 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from glip_pl.anchors import cell_anchors
 from glip_pl.fusion import FusionOutput, FusionPlugin, PyramidFeatures, TextFeatures
+from glip_pl.layers.anchors import cell_anchors
 from glip_pl.layers.attention import BiAttention, ImageAttention
 from glip_pl.layers.bert import BertLayer
 from glip_pl.layers.dyhead import DyHeadBlock
 from glip_pl.layers.pyramid import flatten, unflatten
-from glip_pl.recompute import run_layer
+from glip_pl.layers.recompute import run_layer
 
 
 class DeepFusion(FusionPlugin):

@@ -2,11 +2,11 @@
 
 from torch import nn
 
-from glip_pl.anchors import cell_anchors
 from glip_pl.fusion import FusionOutput, FusionPlugin, PyramidFeatures, TextFeatures
+from glip_pl.layers.anchors import cell_anchors
 from glip_pl.layers.dyhead import DyHeadBlock
 from glip_pl.layers.pyramid import flatten
-from glip_pl.recompute import run_layer
+from glip_pl.layers.recompute import run_layer
 
 
 class LateFusion(FusionPlugin):

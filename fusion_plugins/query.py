@@ -18,8 +18,8 @@ from glip_pl.boxes import to_xyxy
 from glip_pl.fusion import FusionOutput, FusionPlugin, PyramidFeatures, TextFeatures
 from glip_pl.layers.positions import cell_centres, cell_mask, real_size, sine_embedding
 from glip_pl.layers.pyramid import flatten, unflatten
+from glip_pl.layers.recompute import run_layer
 from glip_pl.layers.transformer import DecoderLayer, EncoderLayer, Memory
-from glip_pl.recompute import run_layer
 
 
 class QueryFusion(FusionPlugin):

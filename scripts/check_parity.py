@@ -1,6 +1,6 @@
 """Compare this project with values that official GLIP computed.
 
-    python scripts/check_parity.py ../shared/reference/golden
+    python scripts/check_parity.py FOLDER
 
 Every case of the folder is checked (what a case is, says `parity`), the largest deviation of each
 stage is printed beside what is allowed, and the exit status is 1 if any is beyond that.

@@ -21,8 +21,8 @@ from urllib.parse import unquote, urlsplit
 import yaml
 from rich.console import Console
 
-from glip_pl.archives import is_archive, staging_of, unpack
-from glip_pl.download import download, file_sha256
+from glip_pl.system.archives import is_archive, staging_of, unpack
+from glip_pl.system.download import download, file_sha256
 
 SOURCES = Path(__file__).parent.parent / "data" / "sources"
 RECEIPT = ".downloads.json"

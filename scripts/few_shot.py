@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from glip_pl.cli import GroundingCLI
-from glip_pl.data import CocoDetection
+from glip_pl.data import CategoryDetection
 
 ROOT = Path(__file__).parent.parent
 BATCH = 4
@@ -39,7 +39,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/few_shot"))
     options = parser.parse_args()
     for data in options.sets:
-        if [e["class_path"] for e in _described(data)["train"]] != ["glip_pl.data.CocoDetection"]:
+        if [e["class_path"] for e in _described(data)["train"]] != [
+            "glip_pl.data.CategoryDetection"
+        ]:
             parser.error(f"{data} is no single detection set; choose for example bccd")
         if not (root := ROOT / _described(data)["root"]).is_dir():
             parser.error(f"{data} is not at {str(root)!r}; put it there, or leave it out of --sets")
@@ -59,7 +61,7 @@ def run(data: str, fusion: str, shots: int, seed: int, steps: int, output: Path)
     described = _described(data)
     (entry,) = described["train"]
     entry["init_args"] |= {"shots": shots, "shot_seed": seed}
-    chosen = CocoDetection(**entry["init_args"])
+    chosen = CategoryDetection(**entry["init_args"])
     chosen.load(ROOT / described["root"])
     # Copies make one epoch of the whole training: loaders start once, and one state is saved.
     copies = math.ceil(steps * BATCH / len(chosen))

@@ -1,15 +1,14 @@
 import os
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 
 import pytest
+from helpers import ROOT
 
 from glip_pl.data.shapes import ShapesBuilder
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,8 @@ import math
 
 import torch
 
-from glip_pl.anchors import cell_anchors
 from glip_pl.boxes import clip, decode, rescale, to_cxcywh, to_xyxy
+from glip_pl.layers.anchors import cell_anchors
 
 PRIOR = torch.tensor([10.0, 20.0, 30.0, 60.0])  # Centre (20, 40), 20 wide, 40 high.
 

@@ -6,10 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glip_pl.data.batch import Target
 from glip_pl.metrics import LVISAP, PhraseRecall
-from glip_pl.postprocess import Detections
 from glip_pl.prompts import Prompt
+from glip_pl.structures import Detections, Target
 from parity.case import Case, Stage
 
 # Metrics are kept in single precision.

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from glip_pl.boxes import inclusive
-from glip_pl.data.batch import Target, pad_images
-from glip_pl.postprocess import Detections, PostProcess
+from glip_pl.data.collate import pad_images
+from glip_pl.inference.postprocess import PostProcess
 from glip_pl.prompts import Prompt
-from glip_pl.task import GroundingTask
-from glip_pl.tokens import TokenBatch
+from glip_pl.prompts.tokens import TokenBatch
+from glip_pl.structures import Detections, Target
+from glip_pl.training.task import GroundingTask
 from parity.case import Case, Stage, compare, differing
 from parity.recipe import recipe_image, recipe_task
 

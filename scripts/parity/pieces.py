@@ -7,25 +7,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from glip_pl.anchors import cell_anchors
 from glip_pl.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD
-from glip_pl.bert import BERT_BASE
 from glip_pl.boxes import decode, inclusive
-from glip_pl.data.batch import Sample
 from glip_pl.data.transforms import Pipeline, keep_ratio_size
 from glip_pl.head import GroundingOutput
+from glip_pl.inference.postprocess import PostProcess
+from glip_pl.layers.anchors import cell_anchors
 from glip_pl.layers.attention import BiAttention, ImageAttention
 from glip_pl.layers.bert import BertLayer
 from glip_pl.layers.dyhead import DyHeadBlock
-from glip_pl.losses import centerness_target
-from glip_pl.matching.atss import atss
-from glip_pl.official.conversion import STRIDES
-from glip_pl.official.names import BLOCKS, renamed
-from glip_pl.official.prompts import detection_prompt
-from glip_pl.postprocess import Detections, PostProcess
 from glip_pl.prompts import Prompt, positive_map
+from glip_pl.structures import Detections, Sample
 from glip_pl.text import BertEncoder
-from glip_pl.tokenizers import WordPieceTokenizer
+from glip_pl.text.bert_files import BERT_BASE
+from glip_pl.text.tokenizers import WordPieceTokenizer
+from glip_pl.training.losses import centerness_target
+from glip_pl.training.matching.atss import atss
+from glip_pl.weights.official.conversion import STRIDES
+from glip_pl.weights.official.parameter_names import BLOCKS, renamed
+from glip_pl.weights.official.prompts import detection_prompt
 from parity.case import Case, Stage, compare, differing
 from parity.forward import LEVELS, label_target, unmatched
 from parity.recipe import MODELS, recipe_image, recipe_state, recipe_tensor

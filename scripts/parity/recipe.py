@@ -8,10 +8,10 @@ import torch
 from pytorch_lightning.cli import instantiate_module
 from torch import Tensor
 
-from glip_pl.official.architecture import GLIP_L, GLIP_T, GLIP_T_A
-from glip_pl.official.conversion import from_official, to_official
-from glip_pl.task import GroundingTask
+from glip_pl.training.task import GroundingTask
 from glip_pl.weights import Weights
+from glip_pl.weights.official.architecture import GLIP_L, GLIP_T, GLIP_T_A
+from glip_pl.weights.official.conversion import from_official, to_official
 
 MODELS = {"glip_t_a": GLIP_T_A, "glip_t": GLIP_T, "glip_l": GLIP_L}
 

@@ -8,13 +8,14 @@ from torch import Tensor
 
 from fusion_plugins.deep import DeepFusion
 from glip_pl.boxes import decode, inclusive
-from glip_pl.criterion import GroundingCriterion
-from glip_pl.data.batch import Batch, Sample, collate
+from glip_pl.data.collate import collate
 from glip_pl.head import GroundingOutput
-from glip_pl.losses import centerness_target
 from glip_pl.model import GLIP
-from glip_pl.official.conversion import official_tensors
 from glip_pl.prompts import Prompt
+from glip_pl.structures import Batch, Sample
+from glip_pl.training.criterion import GroundingCriterion
+from glip_pl.training.losses import centerness_target
+from glip_pl.weights.official.conversion import official_tensors
 from parity.case import Case, Stage, compare, differing
 from parity.recipe import recipe_image, recipe_task
 

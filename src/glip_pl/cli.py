@@ -16,18 +16,19 @@ from typing import NoReturn
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import glip_pl
-from glip_pl.benchmark.command import run_benchmark
-from glip_pl.checkpoint import read_checkpoint
-from glip_pl.convert import run_convert
+from glip_pl.commands.benchmark import run_benchmark
+from glip_pl.commands.compare import run_compare
+from glip_pl.commands.convert import run_convert
+from glip_pl.commands.data import run_data
+from glip_pl.commands.predict import run_predict
 from glip_pl.data import GroundingDataModule
-from glip_pl.data.commands import run_data
-from glip_pl.memory import keep_freed_memory
 from glip_pl.odinw import run_odinw
 from glip_pl.plugins import fusion_plugins
-from glip_pl.predict import run_predict
-from glip_pl.results.compare import run_compare
-from glip_pl.task import GroundingTask
+from glip_pl.system.memory import keep_freed_memory
+from glip_pl.training.task import GroundingTask
 from glip_pl.weights import Weights, read_weights
+from glip_pl.weights.class_paths import accept_moved_classes
+from glip_pl.weights.run_checkpoint import read_checkpoint
 
 DESCRIPTION = """Detect and ground anything that has a name.
 
@@ -69,6 +70,7 @@ class GroundingCLI(LightningCLI):
 
     def __init__(self, args: ArgsType = None, *, run: bool = True) -> None:
         fusion_plugins()  # Makes the plugins' class names known to the parser.
+        accept_moved_classes()
         super().__init__(
             GroundingTask,
             GroundingDataModule,
@@ -150,6 +152,15 @@ class GroundingCLI(LightningCLI):
                         f"the run asks for {asked[part].class_path}; resume with the model that "
                         "the checkpoint was trained with"
                     )
+
+    def _parse_ckpt_path(self) -> None:
+        """Let a checkpoint describe its model, by the class paths of today."""
+        command = self.config.get("subcommand")
+        path = self.config[command].get("ckpt_path") if command else None
+        if path and Path(path).is_file():
+            described = read_checkpoint(path)["hyper_parameters"]
+            described = {key: value for key, value in described.items() if key != "_instantiator"}
+            self.config = self.parser.parse_object({command: {"model": described}}, self.config)
 
     def _take_weights(self, command: str, source: str) -> None:
         """Let the weights describe the model, or in training its text encoder alone."""

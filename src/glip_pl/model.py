@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from glip_pl.backbones import FPN, Backbone
 from glip_pl.fusion import FusionPlugin, PyramidFeatures, TextFeatures
 from glip_pl.head import GroundingHead, GroundingOutput
+from glip_pl.prompts.tokens import TokenBatch
 from glip_pl.text import TextEncoder
-from glip_pl.tokens import TokenBatch
 
 
 class GLIP(nn.Module):

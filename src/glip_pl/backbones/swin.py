@@ -14,8 +14,8 @@ from torchvision.ops import StochasticDepth
 
 from glip_pl.backbones.backbone import Backbone, leading_parts, load_weights
 from glip_pl.layers.linear import linear
+from glip_pl.layers.recompute import run_layer
 from glip_pl.layers.windows import Windows, cut_windows
-from glip_pl.recompute import run_layer
 
 # What an ImageNet file has for its classifier, and the buffers that we work out ourselves.
 _NOT_OURS = r"^head\.|^norm\.|attn_mask$|relative_position_index$"

@@ -17,11 +17,11 @@ from glip_pl.fusion import TextFeatures
 from glip_pl.layers.attention import BiAttention
 from glip_pl.layers.deformable import SampledMaps, torchvision_conv2d
 from glip_pl.layers.dyhead import DeformableConv
+from glip_pl.layers.recompute import run_layer
 from glip_pl.layers.windows import Windows
 from glip_pl.model import GLIP
-from glip_pl.recompute import run_layer
+from glip_pl.prompts.tokens import TokenBatch
 from glip_pl.text import TextEncoder
-from glip_pl.tokens import TokenBatch
 
 PADDED_TOKENS = 256
 NAMES_PER_PROMPT = 40

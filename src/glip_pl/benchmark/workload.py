@@ -12,18 +12,19 @@ from pytorch_lightning.cli import instantiate_module
 from torch import Tensor, nn
 
 from glip_pl.benchmark.measure import Measurement, StageTimes, measure
-from glip_pl.data.batch import Batch, Sample, Target, collate
-from glip_pl.detector import Detector
+from glip_pl.data.collate import collate
 from glip_pl.head import GroundingOutput
+from glip_pl.inference.detector import Detector
+from glip_pl.inference.postprocess import PostProcess
 from glip_pl.layers.precision import narrow_weights
 from glip_pl.model import GLIP
-from glip_pl.official.architecture import GLIP_L, GLIP_T, GLIP_T_A
 from glip_pl.plugins import fusion_plugins
-from glip_pl.postprocess import Detections, PostProcess
 from glip_pl.prompts import PromptTemplate
 from glip_pl.prompts.compiler import compile_names
-from glip_pl.task import GroundingTask
-from glip_pl.tokens import TokenBatch
+from glip_pl.prompts.tokens import TokenBatch
+from glip_pl.structures import Batch, Detections, Sample, Target
+from glip_pl.training.task import GroundingTask
+from glip_pl.weights.official.architecture import GLIP_L, GLIP_T, GLIP_T_A
 
 ARCHITECTURES = {"glip_t_a": GLIP_T_A, "glip_t": GLIP_T, "glip_l": GLIP_L}
 _BOXES = 10

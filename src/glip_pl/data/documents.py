@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from glip_pl.data.annotations import Box, Problems, name_of
-from glip_pl.data.formats import Annotation, AnnotationSet, Record, checks
-from glip_pl.data.formats.checks import checked_box, file_problem, note
-from glip_pl.data.formats.coco_json import read_boxes
-from glip_pl.data.formats.spans import SPAN_OUTSIDE, checked_spans
-from glip_pl.data.formats.values import WRONG, corners, objects, size_of, texts, whole_number
+from glip_pl.data.formats import Annotation, AnnotationSet, Record
+from glip_pl.data.formats.coco.coco_json import read_boxes
+from glip_pl.data.formats.common import checks
+from glip_pl.data.formats.common.caption_spans import SPAN_OUTSIDE, checked_spans
+from glip_pl.data.formats.common.checks import checked_box, file_problem, note
+from glip_pl.data.formats.common.values import WRONG, corners, objects, size_of, texts, whole_number
 
 
 def detection_set(

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from glip_pl.data.formats.image_files import MOST_PIXELS
-from glip_pl.data.formats.tar_files import image_file
+from glip_pl.data.formats.common.image_files import MOST_PIXELS
+from glip_pl.data.formats.common.tar_files import image_file
 
 
 def read_image(

@@ -15,14 +15,15 @@ from torch.utils.data import (
     Sampler,
 )
 
-from glip_pl.data.batch import Batch, Sample, collate
-from glip_pl.data.dataset import DatasetBuilder, GroundingDataset
-from glip_pl.data.formats.webdataset import Shards, open_shards
+from glip_pl.data.collate import collate
+from glip_pl.data.datasets.base import DatasetBuilder, GroundingDataset
+from glip_pl.data.formats.webdataset.webdataset import Shards, open_shards
 from glip_pl.data.sampler import MixtureSampler, SameAspectBatches, SameShapeBatches
 from glip_pl.data.scale import SameScaleBatches, ScaledSamples
 from glip_pl.data.streaming import ShardStream
 from glip_pl.data.transforms import Pipeline, keep_ratio_size
-from glip_pl.tokens import Tokenizer
+from glip_pl.prompts.tokens import Tokenizer
+from glip_pl.structures import Batch, Sample
 
 
 class GroundingDataModule(LightningDataModule):

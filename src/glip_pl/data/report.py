@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Mapping
 
 from glip_pl.data.annotations import Problems
-from glip_pl.data.formats.checks import CHANGES
-from glip_pl.data.formats.records import AnnotationSet, Format
+from glip_pl.data.formats.common.checks import CHANGES
+from glip_pl.data.formats.common.records import AnnotationSet, Format
 
 _EXAMPLES = 3
 _LONGEST = 120

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch.utils.data import BatchSampler, ConcatDataset, Dataset, Sampler
 
-from glip_pl.data.batch import Sample
 from glip_pl.data.sampler import SameAspectBatches
 from glip_pl.data.transforms import Pipeline
+from glip_pl.structures import Sample
 
 
 class SameScaleBatches(Sampler[list[tuple[int, int]]]):

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from glip_pl.data.formats import FORMATS, AnnotationSet, Format, detect_format
-from glip_pl.data.formats.checks import MISSING_FILE
+from glip_pl.data.formats.common.checks import MISSING_FILE
 
 # The forms whose JSON the data sets read entry by entry, with images where `images` says.
 _COCO_SHAPED = ("coco", "lvis", "mdetr")

@@ -12,10 +12,10 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 from webdataset.filters import shuffle
 
-from glip_pl.data.batch import Sample
-from glip_pl.data.dataset import GroundingDataset
-from glip_pl.data.formats.webdataset import Shards, stream_records
+from glip_pl.data.datasets.base import GroundingDataset
+from glip_pl.data.formats.webdataset.webdataset import Shards, stream_records
 from glip_pl.data.images import read_image
+from glip_pl.structures import Sample
 
 # Samples, with the bytes of their images, that the next one is drawn from.
 _BUFFER = 1000

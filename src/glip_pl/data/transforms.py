@@ -17,8 +17,8 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # Importing it would ask
 import albumentations as A
 import cv2
 
-from glip_pl.data.batch import Sample
 from glip_pl.prompts import mirror
+from glip_pl.structures import Sample
 
 # The loader's workers are the parallelism; threads on top only get in the way.
 cv2.setNumThreads(0)

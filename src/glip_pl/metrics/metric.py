@@ -11,8 +11,7 @@ from torchmetrics import Metric
 
 # Data sets name their metrics, so at run time the imports go from data to metrics only.
 if TYPE_CHECKING:
-    from glip_pl.data.batch import Target
-    from glip_pl.postprocess import Detections
+    from glip_pl.structures import Detections, Target
 
 
 class GroundingMetric(Metric):

@@ -15,9 +15,9 @@ from typing import Any, Literal
 import yaml
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from glip_pl.checkpoint import read_checkpoint
-from glip_pl.odinw.places import Place
+from glip_pl.odinw.locate import Place
 from glip_pl.weights import read_weights
+from glip_pl.weights.run_checkpoint import read_checkpoint
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 # Passes over the training images per epoch of official GLIP; of a full set and of other shots, 1.

@@ -8,13 +8,13 @@ the names is reported instead of being dropped in silence.
 
 from collections.abc import Hashable, Mapping, Sequence
 
-from glip_pl.prompts.checks import check_readable, check_room
 from glip_pl.prompts.compiled import CompiledPrompt, Ids, PromptReport
+from glip_pl.prompts.limits import check_readable, check_room
 from glip_pl.prompts.names import clean_name, readable_names
 from glip_pl.prompts.packing import pack
 from glip_pl.prompts.prompt import Chunk, Prompt, PromptTemplate
 from glip_pl.prompts.spans import positive_map
-from glip_pl.tokens import SPECIAL_TOKENS, Tokenizer
+from glip_pl.prompts.tokens import SPECIAL_TOKENS, Tokenizer
 
 _NAME_PLACE = "{name}"
 

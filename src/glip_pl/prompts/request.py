@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from glip_pl.prompts.captions import compile_caption
+from glip_pl.prompts.caption_compiler import compile_caption
 from glip_pl.prompts.compiled import CompiledPrompt
 from glip_pl.prompts.compiler import compile_names
 from glip_pl.prompts.names import split_names
 from glip_pl.prompts.prompt import Prompt, Span
-from glip_pl.tokens import Tokenizer
+from glip_pl.prompts.tokens import Tokenizer
 
 
 def compile_request(text: str, tokenizer: Tokenizer, *, caption: bool) -> CompiledPrompt:

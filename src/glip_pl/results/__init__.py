@@ -1,5 +1,5 @@
 """Results of test runs: what is written beside every score, and how two runs are compared."""
 
-from glip_pl.results.callback import RESULTS, SaveResults
+from glip_pl.results.save import RESULTS, SaveResults
 
 __all__ = ["RESULTS", "SaveResults"]

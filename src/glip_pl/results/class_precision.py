@@ -10,7 +10,7 @@ import numpy as np
 from glip_pl.metrics.bootstrap import average_precision
 from glip_pl.metrics.ranking import COCO, LVIS, Found, Truth, rank
 from glip_pl.results.predictions import corners
-from glip_pl.results.run import Run
+from glip_pl.results.run_files import Run
 
 # The metrics that are averages over classes.
 AVERAGE_PRECISION = ("DetectionAP", "LVISAP")

@@ -16,7 +16,7 @@ from glip_pl.results.class_precision import (
     class_precision,
 )
 from glip_pl.results.predictions import seen_again
-from glip_pl.results.run import Run
+from glip_pl.results.run_files import Run
 
 # Metrics that are ratios of counts: such a count of many images is the sum of theirs.
 RATIOS: Mapping[str, Callable[..., Metric]] = {

@@ -25,12 +25,12 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from glip_pl.data import GroundingDataModule, GroundingDataset
-from glip_pl.data.formats.tar_files import read_bytes
-from glip_pl.download import file_sha256
-from glip_pl.machine import device_name
-from glip_pl.postprocess import PostProcess
+from glip_pl.data.formats.common.tar_files import read_bytes
+from glip_pl.inference.postprocess import PostProcess
 from glip_pl.results.predictions import Seen
-from glip_pl.task import GroundingTask
+from glip_pl.system.download import file_sha256
+from glip_pl.system.machine import device_name
+from glip_pl.training.task import GroundingTask
 from glip_pl.weights import hashes
 
 PACKAGES = (

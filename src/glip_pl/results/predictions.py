@@ -20,9 +20,8 @@ import torch
 from torch import Tensor
 
 from glip_pl.data import GroundingDataset
-from glip_pl.data.batch import Target
-from glip_pl.postprocess import Detections
 from glip_pl.prompts import Prompt
+from glip_pl.structures import Detections, Target
 
 FILE = "predictions.json"
 # COCO's files have two; scores closer than seven digits are equal in single precision.

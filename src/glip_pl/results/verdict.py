@@ -10,7 +10,7 @@ from rich.table import Table
 
 from glip_pl.results.class_precision import AVERAGE_PRECISION
 from glip_pl.results.judge import Judgement, Score
-from glip_pl.results.run import Run
+from glip_pl.results.run_files import Run
 
 # Of a set's record these are for people: other places may hold the same data.
 _PLACES = ("file", "folder")

@@ -3,17 +3,17 @@
 from pathlib import Path
 
 from glip_pl.data.formats.captions import Captions
-from glip_pl.data.formats.coco import Coco
+from glip_pl.data.formats.coco.coco import Coco
+from glip_pl.data.formats.common.records import Annotation, AnnotationSet, Format, Record
 from glip_pl.data.formats.flickr import FlickrEntities
 from glip_pl.data.formats.lvis import Lvis
 from glip_pl.data.formats.mdetr import Mdetr
-from glip_pl.data.formats.odvg import Odvg
-from glip_pl.data.formats.openimages_csv import OpenImages
-from glip_pl.data.formats.records import Annotation, AnnotationSet, Format, Record
-from glip_pl.data.formats.refcoco import RefCoco
-from glip_pl.data.formats.voc import Voc
-from glip_pl.data.formats.webdataset import WebDatasetShards
-from glip_pl.data.formats.yolo import Yolo
+from glip_pl.data.formats.odvg.odvg import Odvg
+from glip_pl.data.formats.openimages.openimages_csv import OpenImages
+from glip_pl.data.formats.refcoco.refcoco import RefCoco
+from glip_pl.data.formats.voc.voc import Voc
+from glip_pl.data.formats.webdataset.webdataset import WebDatasetShards
+from glip_pl.data.formats.yolo.yolo import Yolo
 
 __all__ = ["FORMATS", "Annotation", "AnnotationSet", "Format", "Record", "detect_format"]
 

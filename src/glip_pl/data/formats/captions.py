@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from glip_pl.data.annotations import Problems
-from glip_pl.data.formats.checks import note
-from glip_pl.data.formats.image_files import IMAGE_SUFFIXES, place_images, read_sizes
-from glip_pl.data.formats.lines import first_object, json_lines
-from glip_pl.data.formats.places import ImageFolder, sources, split_of
-from glip_pl.data.formats.records import AnnotationSet, Format, Record, Splits
-from glip_pl.data.formats.spans import NO_CAPTION
+from glip_pl.data.formats.common.caption_spans import NO_CAPTION
+from glip_pl.data.formats.common.checks import note
+from glip_pl.data.formats.common.image_files import IMAGE_SUFFIXES, place_images, read_sizes
+from glip_pl.data.formats.common.json_lines import first_object, json_lines
+from glip_pl.data.formats.common.paths import ImageFolder, sources, split_of
+from glip_pl.data.formats.common.records import AnnotationSet, Format, Record, Splits
 
 _SUFFIXES = (".jsonl", ".tsv", ".csv")
 _IMAGE = ("image", "filepath", "file_name", "filename", "image_path", "image_name", "img_path")

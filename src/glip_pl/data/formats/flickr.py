@@ -17,10 +17,10 @@ from typing import ClassVar
 from xml.etree import ElementTree
 
 from glip_pl.data.annotations import Box
-from glip_pl.data.formats import checks
-from glip_pl.data.formats.checks import note
-from glip_pl.data.formats.places import ImageFolder
-from glip_pl.data.formats.records import Annotation, AnnotationSet, Format, Record, Splits
+from glip_pl.data.formats.common import checks
+from glip_pl.data.formats.common.checks import note
+from glip_pl.data.formats.common.paths import ImageFolder
+from glip_pl.data.formats.common.records import Annotation, AnnotationSet, Format, Record, Splits
 from glip_pl.prompts import Span
 
 _MARK = re.compile(r"\[/EN#(\d+)/(\S+)")

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from glip_pl.data.formats.coco import Coco
-from glip_pl.data.formats.coco_json import last_parts
-from glip_pl.data.formats.records import AnnotationSet, Record
+from glip_pl.data.formats.coco.coco import Coco
+from glip_pl.data.formats.coco.coco_json import last_parts
+from glip_pl.data.formats.common.records import AnnotationSet, Record
 
 # Images that show a category: at most 10 make it rare and at most 100 common.
 _RARE, _COMMON = 10, 100

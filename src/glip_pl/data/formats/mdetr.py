@@ -15,20 +15,20 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from glip_pl.data.annotations import Problems, name_of, read_annotations
-from glip_pl.data.formats import checks
-from glip_pl.data.formats.checks import note
-from glip_pl.data.formats.coco_json import box_entry, image_entry, json_ends
-from glip_pl.data.formats.image_files import place_images
-from glip_pl.data.formats.places import ImageFolder, sources
-from glip_pl.data.formats.records import Annotation, AnnotationSet, Format, Record, Splits
-from glip_pl.data.formats.spans import (
+from glip_pl.data.formats.coco.coco_json import box_entry, image_entry, json_ends
+from glip_pl.data.formats.common import checks
+from glip_pl.data.formats.common.caption_spans import (
     NO_CAPTION,
     NO_LINK_LEFT,
     SPAN_OUTSIDE,
     checked_spans,
     refuse_unlinked,
 )
-from glip_pl.data.formats.values import WRONG, corners, objects, size_of, texts, whole_number
+from glip_pl.data.formats.common.checks import note
+from glip_pl.data.formats.common.image_files import place_images
+from glip_pl.data.formats.common.paths import ImageFolder, sources
+from glip_pl.data.formats.common.records import Annotation, AnnotationSet, Format, Record, Splits
+from glip_pl.data.formats.common.values import WRONG, corners, objects, size_of, texts, whole_number
 
 NO_SCORE = "score that is no number"
 _ENTRY = re.compile(rb"\{[^{}]*\}")

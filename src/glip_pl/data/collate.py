@@ -1,0 +1,87 @@
+"""From samples to a batch: tokens, padded images and positive maps; from here on no strings."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glip_pl.prompts import Chunk, Prompt, positive_map
+from glip_pl.prompts.tokens import TokenBatch, Tokenizer
+from glip_pl.structures import Batch, Sample, Target
+
+PAD_MULTIPLE = 32
+
+
+def pad_images(images: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Stack images of different sizes, padded to a multiple of 32 pixels.
+
+    Args:
+        images: uint8 [H, W, 3] each.
+
+    Returns:
+        The padded images, uint8 [B, 3, H, W], and their mask, Boolean [B, H, W].
+    """
+    height, width = (
+        -(-max(image.shape[axis] for image in images) // PAD_MULTIPLE) * PAD_MULTIPLE
+        for axis in (0, 1)
+    )
+    padded = torch.zeros(len(images), 3, height, width, dtype=torch.uint8)
+    mask = torch.zeros(len(images), height, width, dtype=torch.bool)
+    for b, image in enumerate(images):
+        h, w = image.shape[:2]
+        padded[b, :, :h, :w] = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+        mask[b, :h, :w] = True
+    return padded, mask
+
+
+def collate(samples: Sequence[Sample], tokenizer: Tokenizer) -> Batch:
+    """Make a batch of samples; from here on no string is needed.
+
+    Raises:
+        ValueError: A caption is too long for the tokenizer, or prompts differ in their chunks.
+    """
+    images, mask = pad_images([sample.image for sample in samples])
+    chunks = [sample.chunks or (_whole(sample.prompt),) for sample in samples]
+    if len({len(parts) for parts in chunks}) > 1:
+        raise ValueError(
+            "the prompts of a batch have different numbers of chunks; evaluate sets of other "
+            "vocabularies one by one"
+        )
+    tokens = [
+        tokenizer([chunk.prompt for chunk in of_place]) for of_place in zip(*chunks, strict=True)
+    ]
+    targets = tuple(
+        Target(
+            boxes=sample.boxes,
+            shows=sample.shows,
+            positive_map=_positive_map(
+                len(sample.prompt.tokens_positive), chunks[b], [part.offsets[b] for part in tokens]
+            ),
+            crowd=sample.crowd,
+            phrase_ids=sample.phrase_ids,
+            size=(sample.image.shape[0], sample.image.shape[1]),
+            original_size=sample.original_size,
+            image_id=sample.image_id,
+            prompt=sample.prompt,
+            phrase_types=sample.phrase_types,
+        )
+        for b, sample in enumerate(samples)
+    )
+    sizes = tuple(part.ids.shape[1] for part in tokens)
+    return Batch(images, mask, TokenBatch.join(tokens), targets, sizes)
+
+
+def _whole(prompt: Prompt) -> Chunk:
+    return Chunk(prompt, tuple(range(len(prompt.tokens_positive))))
+
+
+def _positive_map(count: int, chunks: Sequence[Chunk], offsets: Sequence[Tensor]) -> Tensor:
+    """Map all phrases to the tokens of all chunks, Boolean [count, M]."""
+    rows = torch.zeros(count, sum(len(part) for part in offsets), dtype=torch.bool)
+    start = 0
+    for chunk, part in zip(chunks, offsets, strict=True):
+        mapped = positive_map(part, chunk.prompt.tokens_positive)
+        rows[list(chunk.phrase_ids), start : start + len(part)] = mapped
+        start += len(part)
+    return rows

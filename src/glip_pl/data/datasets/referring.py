@@ -1,0 +1,74 @@
+"""Referring expressions: captions that each are one phrase as a whole."""
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+
+from glip_pl.data.datasets.phrases import PhraseGrounding, PhraseRecord
+from glip_pl.data.documents import sentence_set
+from glip_pl.data.formats import AnnotationSet, Record
+from glip_pl.data.formats.common.caption_spans import NO_CAPTION
+from glip_pl.data.formats.common.checks import note
+from glip_pl.metrics import GroundingMetric, ReferringAccuracy
+from glip_pl.prompts import Prompt
+
+
+class ReferringExpressions(PhraseGrounding):
+    """Sentences with the boxes that they speak of: RefCOCO, RefCOCO+, RefCOCOg, gRefCOCO.
+
+    JSON is that of MDETR, and other forms with captions are read, too: every image record is one
+    sentence, its ``caption``. The whole sentence is the phrase, whatever spans the annotations
+    have. A sentence without annotations, or with one that says ``empty``, as in gRefCOCO, speaks of
+    nothing in the image; sets with such sentences are judged by `GeneralizedReferring`.
+    """
+
+    def __init__(
+        self,
+        annotations: str,
+        images: str | None = None,
+        *,
+        format: str | None = None,
+        split: str | None = None,
+        metric: GroundingMetric | None = None,
+    ) -> None:
+        """Note where the data lie.
+
+        Args:
+            annotations: MDETR's JSON file, or a file or folder in another form ("refcoco"),
+                relative to the data module's root.
+            images: Folder of the image files, relative to the root; by default ``images`` for a
+                JSON file, and where the form has them for all else.
+            format: Name of the form, where several fit.
+            split: Which split of a folder that has several ("testA").
+            metric: How the set is judged; `ReferringAccuracy` by default.
+        """
+        super().__init__(
+            annotations, images, format=format, split=split, metric=metric or ReferringAccuracy()
+        )
+
+    def read_document(self, document: dict[str, Any], folder: Path) -> AnnotationSet:
+        """Read the sentences of JSON in MDETR's form; one that has lost a box is left out."""
+        return sentence_set(document, folder, self.problems)
+
+    def select(self, found: AnnotationSet) -> list[Any]:
+        """Make a phrase of every sentence; one that is blank is left out."""
+        records = []
+        for record in found.records:
+            if (record.caption or "").strip():
+                records.append(_record(record, found.images))
+            else:
+                note(self.problems, NO_CAPTION, PurePosixPath(record.file_name).name)
+        return records
+
+
+def _record(record: Record, folder: Path) -> PhraseRecord:
+    caption = record.caption or ""
+    boxes = [annotation.box for annotation in record.annotations]
+    return PhraseRecord(
+        *(record.image_id, folder / record.file_name, record.size),
+        prompt=Prompt(caption, (((0, len(caption)),),)),
+        boxes=torch.tensor(boxes).reshape(-1, 4),
+        shows=torch.ones(len(boxes), 1, dtype=torch.bool),
+        crowd=torch.zeros(len(boxes), dtype=torch.bool),
+    )

@@ -1,0 +1,1 @@
+"""COCO's detection JSON, and what LVIS shares with it."""

@@ -1,0 +1,161 @@
+"""COCO's detection JSON, which Objects365 and many exports share: xywh boxes, pixels.
+
+A data set is a JSON file, a folder with ``annotations/*.json`` and the images in ``images``,
+``images/SPLIT`` or ``SPLIT`` ("val2017" and "valid" are "val"), or Roboflow's
+``SPLIT/_annotations.coco.json`` with the images beside it. See
+https://cocodataset.org/#format-data.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from glip_pl.data.annotations import Problems
+from glip_pl.data.formats.coco.coco_json import (
+    box_entry,
+    image_entry,
+    json_ends,
+    last_parts,
+    locate_images,
+    read_boxes,
+    read_document,
+)
+from glip_pl.data.formats.common import checks
+from glip_pl.data.formats.common.checks import file_problem, note
+from glip_pl.data.formats.common.detection_sets import as_detection, folder_split
+from glip_pl.data.formats.common.image_files import place_images
+from glip_pl.data.formats.common.paths import reference_files, split_of
+from glip_pl.data.formats.common.records import AnnotationSet, Format, Record, Splits
+
+# Keys that MDETR, COCO's captions, LVIS and panoptic COCO have.
+_OTHER_FORMS = re.compile(rb'"(tokens_positive|caption|neg_category_ids|synset|segments_info)"\s*:')
+_ROBOFLOW = "_annotations.coco.json"
+
+
+class Coco(Format):
+    """COCO detection; a ``score`` of an annotation tells that a detector drew it."""
+
+    name: ClassVar[str] = "coco"
+    holds: ClassVar[frozenset[str]] = frozenset({"categories", "crowd", "score"})
+
+    def detect(self, path: Path) -> bool:
+        """Tell by the keys at both ends of the JSON files; those of RefCOCO have references."""
+        return not reference_files(path) and bool(self._candidates(path))
+
+    def read(self, path: Path) -> Mapping[str, AnnotationSet]:
+        """Read a JSON file, or one of each split in a folder."""
+        if path.is_file():
+            return Splits({"all": partial(self._read_file, path, split_of(path.stem))})
+        files = self._files(path)
+        if not files:
+            raise ValueError(
+                f"{str(path)!r} has no {self.name} JSON in annotations/ or in its folders of "
+                "splits; pass the JSON file itself, or name another format"
+            )
+        return Splits(
+            {split: partial(self._read_file, file, split) for split, file in files.items()}
+        )
+
+    def write(self, sets: Mapping[str, AnnotationSet], path: Path) -> None:
+        """Write ``annotations/SPLIT.json`` and ``images``; boxes are rounded to 1e-9 pixels."""
+        placed = place_images(as_detection(sets), path / "images")
+        (path / "annotations").mkdir()
+        for split, annotation_set in placed.items():
+            document = self._document(annotation_set)
+            (path / "annotations" / f"{split}.json").write_text(json.dumps(document))
+
+    def _is_form(self, ends: bytes) -> bool:
+        """Tell from the first and last bytes of a JSON file."""
+        keys = (b'"bbox"', b'"categories"', b'"file_name"')
+        return any(key in ends for key in keys) and not _OTHER_FORMS.search(ends)
+
+    def _candidates(self, path: Path) -> list[Path]:
+        if path.is_file():
+            files = [path] if path.suffix == ".json" else []
+        else:
+            folders = [path, path / "annotations"]
+            files = [file for folder in folders for file in sorted(folder.glob("*.json"))]
+            files += sorted(path.glob(f"*/{_ROBOFLOW}"))
+        # COCO describes the images of its test splits in files without boxes.
+        files = [file for file in files if not file.name.startswith("image_info")]
+        return [file for file in files if self._is_form(json_ends(file))]
+
+    def _files(self, path: Path) -> dict[str, Path]:
+        """Choose the file of each split, those of COCO's other tasks aside."""
+        by_split: dict[str, list[Path]] = {}
+        for file in self._candidates(path):
+            inside = file.name == _ROBOFLOW and file.parent != path
+            split = folder_split(file.parent.name) if inside else split_of(file.stem)
+            by_split.setdefault(split or file.stem, []).append(file)
+        chosen = {}
+        for split, files in by_split.items():
+            named = [file for file in files if file.stem == split]
+            named = named or [file for file in files if file.stem.startswith("instances")] or files
+            if len(named) > 1:
+                names = " and ".join(repr(file.name) for file in named)
+                raise ValueError(f"{names} are both of the split {split!r}; pass one of the files")
+            chosen[split] = named[0]
+        return chosen
+
+    def _read_file(self, file: Path, split: str | None) -> AnnotationSet:
+        document, unread = read_document(file)
+        problems: Problems = {}
+        categories, images = document["categories"], document["images"]
+        names = checks.names_by_id(categories, problems)
+        folder, records, listed = self._read_images(images, file, split, problems)
+        boxes = read_boxes(document["annotations"], listed, records, names, problems)
+        whole = [replace(record, annotations=tuple(boxes[i])) for i, record in records.items()]
+        frequency = {int(c["id"]): str(c["frequency"]) for c in categories if "frequency" in c}
+        return AnnotationSet(folder, whole, names, frequency, problems, unread)
+
+    def _read_images(
+        self, entries: Sequence[Any], file: Path, split: str | None, problems: Problems
+    ) -> tuple[Path, dict[int, Record], set[int]]:
+        """Collect the images whose files exist: their folder, the records, and the ids of all."""
+        named = []
+        for position, entry in enumerate(entries):
+            try:
+                record = self._record(entry)
+            except (KeyError, TypeError, ValueError, OverflowError):
+                note(problems, checks.NO_RECORD, f"image {position} of the list")
+            else:
+                named.append(record)
+        folder, depth = locate_images([record.file_name for record in named], file, split)
+        records: dict[int, Record] = {}
+        listed = set()
+        for record in named:
+            name = last_parts(record.file_name, depth)
+            if record.image_id in listed:
+                note(problems, checks.REPEATED_IMAGE, f"{record.image_id} of {name}")
+            elif (kind := file_problem(str(folder), name)) is not None:
+                note(problems, kind, name)
+            else:
+                records[record.image_id] = replace(record, file_name=name)
+            listed.add(record.image_id)
+        return folder, records, listed
+
+    def _record(self, entry: Mapping[str, Any]) -> Record:
+        """Read an image's entry without its boxes; KeyError, TypeError or ValueError if bad."""
+        height, width = int(entry["height"]), int(entry["width"])
+        if height < 1 or width < 1:
+            raise ValueError("an image without pixels")
+        name = str(entry["file_name"]).replace("\\", "/")
+        return Record(int(entry["id"]), name, (height, width))
+
+    def _document(self, annotation_set: AnnotationSet) -> dict[str, Any]:
+        """Make the JSON of a split; images are numbered anew where ids repeat."""
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        unique = len({r.image_id for r in annotation_set.records}) == len(annotation_set.records)
+        for position, record in enumerate(annotation_set.records, start=1):
+            image_id = record.image_id if unique else position
+            images.append(image_entry(record, image_id))
+            for annotation in record.annotations:
+                entry = {"id": len(annotations) + 1, "image_id": image_id}
+                annotations.append(entry | box_entry(annotation))
+        categories = [{"id": i, "name": name} for i, name in annotation_set.names.items()]
+        return {"images": images, "annotations": annotations, "categories": categories}

@@ -1,0 +1,1 @@
+"""What the formats share: records, checks, values, image files and paths."""

@@ -1,0 +1,82 @@
+"""What the formats for detection share: every box has a category, every image file one record."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from glip_pl.data.formats.common.records import Annotation, AnnotationSet, Record
+from glip_pl.prompts import clean_name
+
+UNNAMED = "object"
+_SPLIT_FOLDER = re.compile(r"(train|val|test)(?:id(?:ation)?)?\d*$")
+
+
+def folder_split(name: str) -> str | None:
+    """Read the split that a folder is named after: "valid" and "val2017" are "val"."""
+    found = _SPLIT_FOLDER.match(name)
+    return found[1] if found else None
+
+
+def as_detection(sets: Mapping[str, AnnotationSet]) -> dict[str, AnnotationSet]:
+    """Turn sets with captions into sets without.
+
+    A box that has no category takes the words of its phrase for one, in small letters, and the
+    records of one image file become one, in which a box that several captions name alike is one.
+    """
+    first = max((i for s in sets.values() for i in s.names), default=0) + 1
+    added: dict[str, int] = {}
+    converted = {}
+    for split, annotation_set in sets.items():
+        own = {name: i for i, name in annotation_set.names.items()}
+        by_file: dict[str, Record] = {}
+        for record in annotation_set.records:
+            found = []
+            for annotation in record.annotations:
+                if annotation.category is None:
+                    phrase = _phrase(record, annotation)
+                    if phrase not in own:
+                        own[phrase] = added.setdefault(phrase, first + len(added))
+                    annotation = replace(annotation, category=own[phrase])
+                found.append(_without_words(annotation))
+            by_file[record.file_name] = _joined(by_file.get(record.file_name), record, found)
+        converted[split] = replace(annotation_set, records=list(by_file.values()))
+    # All splits have all phrases, as they have all categories.
+    for split, held in converted.items():
+        known = set(held.names.values())
+        new = {category: phrase for phrase, category in added.items() if phrase not in known}
+        converted[split] = replace(held, names=dict(sorted(held.names.items())) | new)
+    return converted
+
+
+def _phrase(record: Record, annotation: Annotation) -> str:
+    caption = record.caption or ""
+    words = " ".join(caption[a:b] for a, b in annotation.tokens_positive)
+    return clean_name(words).lower() or UNNAMED
+
+
+def _without_words(annotation: Annotation) -> Annotation:
+    """Strip what counts in a caption, so that a box that two captions name is the same box."""
+    if annotation.tokens_positive or annotation.phrase_types:
+        return replace(annotation, tokens_positive=(), phrase_types=())
+    return annotation
+
+
+def _joined(before: Record | None, record: Record, found: list[Annotation]) -> Record:
+    """Add a record's boxes to those of the same file."""
+    if before is None:
+        return replace(record, annotations=tuple(found), caption=None)
+    annotations = (*before.annotations, *found)
+    if record.caption is not None:  # Captions of one image name its boxes again.
+        annotations = tuple(dict.fromkeys(annotations))
+    return replace(before, annotations=annotations)
+
+
+def all_names(sets: Iterable[AnnotationSet]) -> list[str]:
+    """List the category names of all splits once, for formats that number them anew."""
+    return list(dict.fromkeys(name for s in sets for _, name in sorted(s.names.items())))
+
+
+def subfolders(path: Path) -> list[Path]:
+    """List the folders in a folder, in the order of their names."""
+    return sorted(p for p in path.iterdir() if p.is_dir()) if path.is_dir() else []

@@ -1,0 +1,44 @@
+"""Files of JSON lines: one object a line."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from glip_pl.data.annotations import Problems
+from glip_pl.data.formats.common.checks import note
+
+NOT_JSON = "line that is no JSON object"
+_LONGEST = 1 << 22
+
+
+def first_object(file: Path) -> dict[str, Any]:
+    """Read the object of a file's first line; an empty one where that is no object."""
+    with file.open("rb") as opened:
+        line = opened.readline(_LONGEST)
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def json_lines(file: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Walk over the objects of a file with their line numbers, which count from 1.
+
+    Args:
+        file: The file.
+        problems: Gains the lines that are no object; blank ones are passed over.
+    """
+    with file.open("rb") as opened:
+        for number, line in enumerate(opened, start=1):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except ValueError:
+                value = None
+            if isinstance(value, dict):
+                yield number, value
+            else:
+                note(problems, NOT_JSON, f"line {number}")

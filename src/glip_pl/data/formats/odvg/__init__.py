@@ -1,0 +1,1 @@
+"""ODVG: JSON lines of detection and grounding."""

@@ -1,0 +1,1 @@
+"""RefCOCO and its relatives: references to boxes of COCO."""

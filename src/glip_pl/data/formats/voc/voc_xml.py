@@ -1,0 +1,96 @@
+"""The XML of Pascal VOC: one picture's size and objects."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path, PurePosixPath
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
+
+from glip_pl.data.annotations import Problems
+from glip_pl.data.formats.common.checks import note
+from glip_pl.data.formats.common.records import Record
+
+NO_XML = "picture without a readable XML"
+NO_NAME = "object without a name"
+_SIZE = ("height", "width")
+# The continuous box begins one pixel before the number of its first pixel.
+_SIDES = {"xmin": 1, "ymin": 1, "xmax": 0, "ymax": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class VocObject:
+    """A name, x1, y1, x2, y2 in pixels, None where there is no number, and whether difficult."""
+
+    name: str
+    corners: tuple[float | None, ...]
+    difficult: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What an XML holds; the size is (0, 0) where it does not say."""
+
+    picture_id: str
+    file_name: str
+    size: tuple[int, int]
+    objects: tuple[VocObject, ...]
+    parts: int
+
+
+def read_pictures(path: Path, ids: Iterable[str], problems: Problems) -> list[Picture]:
+    """Read the XML of each picture; those that have none are left out and noted."""
+    pictures = []
+    for picture_id in ids:
+        try:
+            root = ElementTree.parse(path / "Annotations" / f"{picture_id}.xml").getroot()
+            height, width = (int(float(_text(root, f"size/{x}") or 0)) for x in _SIZE)
+        except (OSError, ValueError, OverflowError, ElementTree.ParseError) as error:
+            note(problems, NO_XML, f"{picture_id}: {error}")
+            continue
+        objects = []
+        for element in root.iterfind("object"):
+            name = _text(element, "name")
+            corners = tuple(_corner(element, side, first) for side, first in _SIDES.items())
+            difficult = _text(element, "difficult") == "1"
+            if name:
+                objects.append(VocObject(name, corners, difficult))
+            else:
+                note(problems, NO_NAME, f"{picture_id}: {list(corners)}")
+        parts = len(root.findall("object/part"))
+        file_name = _text(root, "filename")
+        size = (height, width)
+        pictures.append(Picture(picture_id, file_name, size, tuple(objects), parts))
+    return pictures
+
+
+def _text(element: Element, path: str) -> str:
+    return (element.findtext(path) or "").strip()
+
+
+def _corner(element: Element, side: str, first: int) -> float | None:
+    """Read a side of a box; decimal arithmetic gives back exactly what was written."""
+    try:
+        return float(Decimal(_text(element, f"bndbox/{side}")) - first)
+    except InvalidOperation:
+        return None
+
+
+def picture_tree(record: Record, names: Mapping[int, str]) -> "ElementTree.ElementTree[Element]":
+    """Make the XML of a picture, every decimal of its boxes kept."""
+    root = Element("annotation")
+    SubElement(root, "filename").text = PurePosixPath(record.file_name).name
+    size = SubElement(root, "size")
+    for side, pixels in zip((*_SIZE, "depth"), (*record.size, 3), strict=True):
+        SubElement(size, side).text = str(pixels)
+    for annotation in record.annotations:
+        assert annotation.category is not None
+        element = SubElement(root, "object")
+        SubElement(element, "name").text = names[annotation.category]
+        SubElement(element, "difficult").text = str(int(annotation.crowd))
+        box = SubElement(element, "bndbox")
+        for (side, first), value in zip(_SIDES.items(), annotation.box, strict=True):
+            written = (Decimal(repr(float(value))) + first).normalize()
+            SubElement(box, side).text = f"{written:f}"
+    ElementTree.indent(root)
+    return ElementTree.ElementTree(root)

@@ -1,0 +1,1 @@
+"""YOLO: a label file per image."""

@@ -1,0 +1,1 @@
+"""Inference: from images and prompts to labelled boxes and pictures of them."""

@@ -1,0 +1,90 @@
+"""From token scores to labelled boxes of the original image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from glip_pl.boxes import clip, rescale
+from glip_pl.head import GroundingOutput
+from glip_pl.structures import Detections, Target
+
+Aggregate = Literal["mean", "max", "power"]
+
+
+def phrase_scores(logits: Tensor, positive_map: Tensor, aggregate: Aggregate = "mean") -> Tensor:
+    """Turn token probabilities into phrase scores.
+
+    Args:
+        logits: [N, M], alignment before the sigmoid.
+        positive_map: Boolean [K, M].
+        aggregate: "mean" of the tokens, as GLIP does, so that a name of many sub-words does not win
+            by one of them; "max"; or "power", the geometric mean.
+
+    Returns:
+        [N, K] in [0, 1].
+    """
+    if aggregate == "max":
+        probability = logits.sigmoid()
+        return torch.stack([probability[:, tokens].amax(-1) for tokens in positive_map], dim=-1)
+    weight = positive_map.to(logits.dtype)
+    weight = (weight / weight.sum(-1, keepdim=True)).T  # [M, K]
+    if aggregate == "power":
+        return (F.logsigmoid(logits) @ weight).exp()
+    return logits.sigmoid() @ weight
+
+
+@dataclass(frozen=True)
+class PostProcess:
+    """Keep the best boxes of each image.
+
+    Attributes:
+        score_threshold: Phrase scores at or below it are dropped before centerness counts.
+        nms_iou: Of two boxes of one phrase that overlap more, the lower is dropped.
+        max_detections: Boxes kept per image, over all phrases.
+        candidates_per_level: Pairs of region and phrase that enter NMS, per pyramid level.
+        aggregate: How the scores of a phrase's tokens become one; see `phrase_scores`.
+    """
+
+    score_threshold: float = 0.05
+    nms_iou: float = 0.6
+    max_detections: int = 100
+    candidates_per_level: int = 1000
+    aggregate: Aggregate = "mean"
+
+    def __call__(self, output: GroundingOutput, targets: Sequence[Target]) -> list[Detections]:
+        """Post-process a batch; each image is treated alone.
+
+        Args:
+            output: What the head says of the batch.
+            targets: For the positive maps and sizes; boxes are not looked at. A phrase without a
+                token is not found.
+        """
+        return [self._image(output, b, target) for b, target in enumerate(targets)]
+
+    def _image(self, output: GroundingOutput, b: int, target: Target) -> Detections:
+        logits = output.logits[b].float()
+        (named,) = target.positive_map.any(1).nonzero(as_tuple=True)
+        scores = phrase_scores(logits, target.positive_map[named], self.aggregate)  # [N, K]
+        # √(phrase score · centerness), the geometric mean, ranks boxes: FCOS, and GLIP after it.
+        ranked = (scores * output.centerness[b].float().sigmoid()[:, None]).sqrt()
+        ranked = ranked.masked_fill(scores <= self.score_threshold, -1.0)
+        num_phrases, start = scores.shape[1], 0
+        kept = []
+        for size in output.level_sizes:
+            level = ranked[start : start + size].flatten()
+            best = level.topk(min(self.candidates_per_level, len(level)))
+            kept.append(best.indices[best.values >= 0] + start * num_phrases)
+            start += size
+        pairs = torch.cat(kept)
+        region, phrase = pairs // num_phrases, named[pairs % num_phrases]
+        score = ranked.flatten()[pairs]
+        boxes = clip(output.boxes[b, region].float(), target.size)
+        keep = batched_nms(boxes, score, phrase, self.nms_iou)[: self.max_detections]
+        return Detections(
+            rescale(boxes[keep], target.size, target.original_size), score[keep], phrase[keep]
+        )

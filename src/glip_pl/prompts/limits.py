@@ -1,0 +1,26 @@
+"""What no text encoder can read is refused before it is packed."""
+
+from collections.abc import Sequence
+
+from glip_pl.prompts.tokens import Tokenizer
+
+
+def check_readable(names: Sequence[str], phrases: Sequence[str], tokenizer: Tokenizer) -> None:
+    """Refuse phrases in which the tokenizer sees nothing."""
+    for i, (phrase, count) in enumerate(zip(phrases, tokenizer.count(phrases), strict=True)):
+        if not count or not phrase.strip():
+            raise ValueError(
+                f"name {i}, {names[i]!r}, has nothing that the text encoder reads; remove it or "
+                "name the thing"
+            )
+
+
+def check_room(captions: Sequence[str], costs: Sequence[int], room: int) -> None:
+    """Refuse pieces that do not even fit alone."""
+    long = [repr(text) for text, cost in zip(captions, costs, strict=True) if cost > room]
+    if long:
+        raise ValueError(
+            f"{', '.join(long[:3])} ({len(long)} in all) need up to {max(costs)} tokens in a "
+            f"prompt of their own, but there is room for {max(room, 0)}; shorten them, or raise "
+            "max_tokens of the text encoder"
+        )

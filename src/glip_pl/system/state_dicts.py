@@ -1,0 +1,46 @@
+"""Files of named tensors: read without running any code that they may hold."""
+
+import zipfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+
+def read_state_dict(path: str, *, advice: str) -> dict[str, Tensor]:
+    """Read named tensors without running any code that the file may hold.
+
+    Args:
+        path: A ``.safetensors`` file or one written by `torch.save`; a state dict, or a dict with
+            one under "model" or "state_dict".
+        advice: What the user can do when there is no such file.
+
+    Raises:
+        ValueError: The file is missing, cannot be read, or holds something else.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"the weights file {path!r} does not exist; {advice}")
+    try:
+        if path.endswith(".safetensors"):
+            return load_file(path)
+        # Mapped, the optimizer's state beside the weights costs no memory.
+        mapped = zipfile.is_zipfile(path)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except Exception as error:  # Unpickling fails in many ways; all mean the same to the user.
+        harmful = "weights_only" in str(error).lower() or "Unsupported" in str(error)
+        reason = (
+            "it holds more than numbers, and code in it is never run"
+            if harmful
+            else "it is damaged, or no such file"
+        )
+        raise ValueError(
+            f"{path!r} cannot be read as weights ({reason}); give a .safetensors file or a state "
+            "dict written by torch.save"
+        ) from error
+    for wrapper in ("model", "state_dict"):
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"{path!r} holds no state dict; give a file that maps names to tensors")
+    return state

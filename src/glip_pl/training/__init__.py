@@ -1,0 +1,1 @@
+"""Training: the task, its objective, matching, optimizer settings and callbacks."""

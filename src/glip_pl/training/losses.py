@@ -1,0 +1,84 @@
+"""The loss terms: alignment of regions and tokens, boxes, and centerness.
+
+Which region takes which box is decided before (`glip_pl.training.matching`), and by how much a
+term is divided after (`glip_pl.training.criterion`).
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import generalized_box_iou_loss
+
+from glip_pl.boxes import to_cxcywh
+from glip_pl.layers.precision import at_least_fp32
+
+
+def token_focal_loss(
+    logits: Tensor, target: Tensor, mask: Tensor, *, alpha: float = 0.25, gamma: float = 2.0
+) -> Tensor:
+    """Sigmoid focal loss of region-token alignment, summed (GLIP, Sec. 3.1; arXiv 1708.02002).
+
+    Args:
+        logits: S, [B, N, M].
+        target: T, Boolean [B, N, M].
+        mask: [B, M], True where a token is real; special tokens and separators count as negatives.
+        alpha: Weight of positives; negatives have 1 - alpha.
+        gamma: How strongly well-classified pairs are passed over.
+    """
+    logits = at_least_fp32(logits)
+    truth = target.to(logits.dtype)
+    probability = logits.sigmoid()
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    wrong = probability + truth - 2 * probability * truth  # 1 - p_t
+    weight = (1 - alpha) + (2 * alpha - 1) * truth
+    loss = weight * wrong**gamma * cross_entropy
+    return (loss * mask[:, None]).sum()
+
+
+def centerness_target(anchors: Tensor, boxes: Tensor) -> Tensor:
+    """How central an anchor lies in its box, [P] in [0, 1] (FCOS, arXiv 1904.01355, Eq. 3).
+
+    Args:
+        anchors: [P, 4], xyxy pixels; their centres lie inside the boxes.
+        boxes: [P, 4], xyxy pixels.
+    """
+    center = to_cxcywh(anchors)[:, :2]
+    before, after = center - boxes[:, :2], boxes[:, 2:] - center
+    ratio = torch.minimum(before, after) / torch.maximum(before, after).clamp(min=1e-6)
+    return ratio.clamp(min=0).prod(-1).sqrt()
+
+
+def box_l1_loss(predicted: Tensor, boxes: Tensor, sizes: Tensor) -> Tensor:
+    """L1 distance of centres and sizes in units of the image, [P] (DETR, arXiv 2005.12872, Eq. 9).
+
+    Args:
+        predicted: [P, 4], xyxy pixels.
+        boxes: [P, 4], xyxy pixels.
+        sizes: [P, 4], width and height of each box's image, twice.
+    """
+    return ((to_cxcywh(predicted) - to_cxcywh(boxes)) / sizes).abs().sum(-1)
+
+
+def box_giou_loss(predicted: Tensor, boxes: Tensor) -> Tensor:
+    """One minus generalised IoU, [P] (arXiv 1902.09630)."""
+    loss: Tensor = generalized_box_iou_loss(predicted, boxes)
+    return loss
+
+
+def token_target(matching: Tensor, box_tokens: Sequence[Tensor]) -> Tensor:
+    """Give each region the tokens of its box: T of the grounding loss.
+
+    Args:
+        matching: [B, N], index of each region's box, -1 for none.
+        box_tokens: Per image, Boolean [G, M], True where box g shows token m.
+
+    Returns:
+        Boolean [B, N, M]; a region without a box has no positive token.
+    """
+    rows = []
+    for taken, tokens in zip(matching, box_tokens, strict=True):
+        none = tokens.new_zeros(1, tokens.shape[-1])
+        rows.append(torch.cat([tokens, none])[taken])  # -1 picks the last row.
+    return torch.stack(rows)

@@ -1,0 +1,249 @@
+"""GroundingTask, the LightningModule: steps, optimizer and metrics around the GLIP network."""
+
+import warnings
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.plugins.precision import MixedPrecision
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from glip_pl.backbones import Backbone
+from glip_pl.data import GroundingDataModule
+from glip_pl.fusion import FusionPlugin
+from glip_pl.inference.detector import Detector
+from glip_pl.inference.postprocess import PostProcess
+from glip_pl.model import GLIP
+from glip_pl.structures import Batch, Detections
+from glip_pl.text import TextEncoder
+from glip_pl.training.criterion import GroundingCriterion
+from glip_pl.training.optim import Cosine, OptimizerSettings, Plateau, Schedule
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the loss terms; see `glip_pl.training.criterion`."""
+
+    token: float = 1.0
+    giou: float = 2.0
+    l1: float = 0.0
+    centerness: float = 1.0
+
+
+class GroundingTask(LightningModule):
+    """Train and evaluate a grounded detector.
+
+    Args:
+        backbone: Image to feature maps.
+        text: Token ids to token features.
+        fusion: The fusion plugin.
+        d_model: Width of the pyramid and of the regions.
+        d_text: Width of the text features; must be that of the text encoder.
+        num_layers: Layers of the fusion plugin; the command line passes it on.
+        dropout: Dropout of the fusion plugin, likewise.
+        anchor_scale: Side of its anchors in cells, likewise.
+        still_start: Whether its deformable convolutions start as plain ones, likewise.
+        checkpoint_layers: Whether it computes its layers again in the backward pass, to save
+            memory, likewise.
+        extra_levels: Pyramid levels beyond the backbone's coarsest.
+        drop_block: Share of cells that the pyramid drops in training; GLIP has 0.3.
+        initial_temperature: Start value of the head's temperature; GLIP has 1.
+        initial_box_scale: Start value of the head's scale of box offsets; GLIP has 1.
+        inclusive_losses: Measure box losses as official GLIP does; see `GroundingCriterion`.
+        loss_weights: Weights of the loss terms.
+        optimizer: Learning rates and weight decay.
+        schedule: How the learning rates change after the warm-up.
+        postprocess: How scores become detections.
+
+    Raises:
+        ValueError: `d_text` is not the width of the text encoder.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        text: TextEncoder,
+        *,
+        fusion: FusionPlugin,
+        d_model: int = 256,
+        d_text: int = 768,
+        num_layers: int = 6,
+        dropout: float = 0.1,
+        anchor_scale: float = 8.0,
+        still_start: bool = False,
+        checkpoint_layers: bool = False,
+        extra_levels: int = 2,
+        drop_block: float = 0.0,
+        initial_temperature: float = 0.1,
+        initial_box_scale: float = 8.0,
+        inclusive_losses: bool = False,
+        loss_weights: LossWeights | None = None,
+        optimizer: OptimizerSettings | None = None,
+        schedule: Schedule | Plateau | None = None,
+        postprocess: PostProcess | None = None,
+    ) -> None:
+        super().__init__()
+        if text.d_text != d_text:
+            raise ValueError(
+                f"the text encoder gives features of width {text.d_text}, but model.d_text is "
+                f"{d_text}; pass --model.d_text={text.d_text}"
+            )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*is an instance of `nn.Module`.*")
+            self.save_hyperparameters()
+        if isinstance(self.hparams.get("fusion"), nn.Module):
+            # Built from Python rather than from a configuration: a pickled module in a checkpoint
+            # could not be loaded with `weights_only=True`, so only the weights are kept.
+            self.hparams.clear()
+        self.model = GLIP(
+            backbone,
+            text,
+            fusion=fusion,
+            d_model=d_model,
+            extra_levels=extra_levels,
+            drop_block=drop_block,
+            initial_temperature=initial_temperature,
+            initial_box_scale=initial_box_scale,
+        )
+        self.criterion = GroundingCriterion(fusion.assignment, inclusive=inclusive_losses)
+        self.loss_weights = asdict(loss_weights or LossWeights())
+        self.optimizer_settings = optimizer or OptimizerSettings()
+        self.schedule = schedule or Cosine()
+        self.detector = Detector(self.model, postprocess or PostProcess())
+        self.class_names: list[str] = []
+        self.metrics = nn.ModuleDict()
+        self.results: dict[str, float] = {}
+
+    @property
+    def _data(self) -> GroundingDataModule:
+        data: GroundingDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        return data
+
+    def configure_model(self) -> None:
+        """Let a closed-set text encoder learn the names of the training data, once.
+
+        Not left to `setup`, because callbacks that average the weights copy the model before that;
+        they call this first.
+        """
+        if self._trainer is None or self.trainer.state.fn != "fit":
+            return
+        self.class_names = list(self._data.class_names)
+        if self.model.text.names == []:
+            self.model.text.learn_names(self.class_names)
+            if "text" in self.hparams:
+                self.hparams["text"].setdefault("init_args", {})["names"] = self.class_names
+
+    def setup(self, stage: str) -> None:
+        """Hand the tokenizer to the data module, and make a metric for every evaluation set."""
+        self.configure_model()
+        data, text = self._data, self.model.text
+        data.connect(text.tokenizer)
+        sets = data.test if stage == "test" else data.val
+        kind = "test" if stage == "test" else "val"
+        for name, dataset in sets.items():
+            self.metrics[f"{kind}/{name}"] = dataset.make_metric()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember what the training data named, and at which size images are evaluated."""
+        checkpoint["class_names"] = self.class_names
+        transform = self._data.eval_transform
+        checkpoint["evaluation"] = {
+            "short_side": transform.short_sides[0],
+            "max_side": transform.max_side,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """See `on_save_checkpoint`."""
+        self.class_names = checkpoint.get("class_names", [])
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Weigh and sum the loss terms of a batch."""
+        output = self.model(batch.images, batch.mask, batch.tokens)
+        terms = self.criterion(output, batch.targets, batch.tokens.mask)
+        loss = torch.stack([self.loss_weights[name] * term for name, term in terms.items()]).sum()
+        logged = {f"train/{name}": term for name, term in terms.items() if self.loss_weights[name]}
+        self.log_dict(logged, batch_size=len(batch))
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
+        return loss
+
+    # Lightning's type lacks lists, but takes them: callbacks get the detections and can draw them.
+    def validation_step(  # type: ignore[override]
+        self, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> list[Detections]:
+        """Detect, and update the metric of the set that the batch comes from."""
+        return self._evaluate(batch, f"val/{self._data.val_names[dataloader_idx]}")
+
+    # As for `validation_step`.
+    def test_step(  # type: ignore[override]
+        self, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> list[Detections]:
+        """See `validation_step`."""
+        return self._evaluate(batch, f"test/{self._data.test_names[dataloader_idx]}")
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[Detections]:
+        """Detect."""
+        return self.detector(batch)
+
+    def _evaluate(self, batch: Batch, key: str) -> list[Detections]:
+        detections = self.predict_step(batch, 0)
+        metric = self.metrics[key]
+        assert isinstance(metric, Metric)
+        metric.update(detections, batch.targets)
+        return detections
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of every validation set."""
+        self._log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics of every test set."""
+        self._log_metrics("test")
+
+    def _log_metrics(self, kind: str) -> None:
+        self.results = {}
+        for key, metric in self.metrics.items():
+            if key.startswith(f"{kind}/"):
+                assert isinstance(metric, Metric)
+                values = {f"{key}/{name}": float(value) for name, value in metric.compute().items()}
+                metric.reset()
+                if not self.results:
+                    # One name for "the" score, whatever the data: checkpoints are chosen by it.
+                    self.log(f"{kind}/score", next(iter(values.values())), prog_bar=True)
+                self.results |= values
+        self.log_dict(self.results)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW with a learning rate per part, warmed up and then scheduled over the whole run."""
+        settings = self.optimizer_settings
+        # The fused step is the fastest and takes no memory, but Lightning refuses to clip gradients
+        # for it in mixed precision; None lets torch choose.
+        fused = None if isinstance(self.trainer.precision_plugin, MixedPrecision) else True
+        optimizer = torch.optim.AdamW(settings.groups(self.model), lr=settings.lr, fused=fused)
+        if isinstance(self.schedule, Plateau):
+            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+                optimizer, mode="max", **asdict(self.schedule)
+            )
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {
+                    "scheduler": plateau,
+                    "interval": "epoch",
+                    # An epoch without validation has no new score to judge by.
+                    "frequency": self.trainer.check_val_every_n_epoch or 1,
+                    "monitor": "val/score",
+                },
+            }
+        total = self.trainer.estimated_stepping_batches
+        schedule = self.schedule
+
+        def factor(step: int) -> float:
+            return settings.warmup(step) * schedule(step / total)
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }

@@ -1,0 +1,66 @@
+"""Class paths of earlier versions: every old checkpoint and YAML file goes on loading.
+
+Configurations name classes by their import path, and checkpoints and folders of weights keep these
+names for good. A class that moves leaves its old path here.
+"""
+
+from typing import Any
+
+from jsonargparse import get_loader, set_loader
+
+# What was at "glip_pl.<old>" is at "glip_pl.<new>": modules, and classes that were renamed.
+_MOVED = {
+    "callbacks": "training.callbacks",
+    "data.coco": "data.datasets.detection",
+    "data.CocoDetection": "data.CategoryDetection",
+    "data.coco.CocoDetection": "data.CategoryDetection",
+    "data.dataset": "data.datasets.base",
+    "data.described": "data.datasets.described",
+    "data.lvis": "data.datasets.lvis_detection",
+    "data.phrases": "data.datasets.phrases",
+    "data.referring": "data.datasets.referring",
+    "metrics.detection": "metrics.coco_ap",
+    "metrics.lvis": "metrics.lvis_ap",
+    "metrics.recall": "metrics.phrase_recall",
+    "metrics.referring": "metrics.referring_accuracy",
+    "optim": "training.optim",
+    "postprocess": "inference.postprocess",
+    "task": "training.task",
+}
+
+
+def current_path(path: str) -> str:
+    """Return where a class lies today; what never moved is returned as it is."""
+    package, _, rest = path.partition(".")
+    if package != "glip_pl":
+        return path
+    parts = rest.split(".")
+    # A class that was renamed comes before the module that it was in.
+    for count in range(len(parts), 0, -1):
+        if (moved := _MOVED.get(".".join(parts[:count]))) is not None:
+            return ".".join([package, moved, *parts[count:]])
+    return path
+
+
+def with_current_paths(described: Any) -> Any:
+    """Return a configuration of nested dicts and lists whose ``class_path`` are those of today."""
+    if isinstance(described, dict):
+        return {
+            key: current_path(value)
+            if key == "class_path" and isinstance(value, str)
+            else with_current_paths(value)
+            for key, value in described.items()
+        }
+    if isinstance(described, list):
+        return [with_current_paths(value) for value in described]
+    return described
+
+
+def accept_moved_classes() -> None:
+    """Let the parser read configuration files with the class paths of earlier versions."""
+    load = get_loader("yaml")
+
+    def load_with_current_paths(text: str) -> Any:
+        return with_current_paths(load(text))
+
+    set_loader("yaml", load_with_current_paths)

@@ -1,0 +1,134 @@
+"""A state dict of official GLIP turned into one of ours, and back, tensor by tensor."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from glip_pl.boxes import inclusive
+from glip_pl.model import GLIP
+from glip_pl.weights.official.parameter_names import (
+    BUILT_HERE,
+    LEVEL_SCALE,
+    LINEAR_HEADS,
+    official_name,
+    official_scales,
+)
+
+# Tensors without a counterpart here, each with the reason.
+DROPPED = (
+    (r"\.relative_position_index$", "a constant, worked out from the window size"),
+    (r"\.embeddings\.position_ids$", "a constant, 0 to 511"),
+    (r"^rpn\.anchor_generator\.", "a constant, worked out from the strides"),
+    (r"\.(attn_mask|num_batches_tracked)$", "worked out for each image"),
+    (r"^rpn\.head\.cls_logits\.", "never trained: the token head takes its place"),
+    (r"^language_backbone\..*\.pooler\.", "never used: GLIP reads tokens, not the pooled text"),
+    (r"^rpn\.head\.mlm_head\.", "serves a loss of pre-training alone"),
+    (r"^rpn\.(resizer|loss_evaluator)\.", "serves a loss of pre-training alone"),
+    (r"^rpn\.tunable_linear\.", "offsets of prompt tuning, which is off in every released model"),
+)
+STRIDES = (8, 16, 32, 64, 128)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """An official state dict in our terms.
+
+    Attributes:
+        state: Our names to tensors; where nothing changes they share memory with the source.
+        sources: Our names to the official names that each tensor comes from.
+        dropped: Official names to the reason why they are left out.
+    """
+
+    state: dict[str, Tensor]
+    sources: dict[str, tuple[str, ...]]
+    dropped: dict[str, str]
+
+
+def from_official(state: Mapping[str, Tensor], model: GLIP, *, deep: bool) -> Conversion:
+    """Convert a state dict for a model of its architecture.
+
+    Args:
+        state: Official names, without the prefix "module.", to tensors.
+        model: Tells names and shapes; it may live on the meta device.
+        deep: Whether its fusion is deep.
+
+    Raises:
+        ValueError: A tensor is missing, has another shape, or is of no known use.
+    """
+    ours = {name: value for name, value in model.state_dict().items() if not BUILT_HERE.match(name)}
+    sources = {name: _sources(name, value, deep=deep) for name, value in ours.items()}
+    needed = {source for names in sources.values() for source in names}
+    dropped = {name: reason for name in state if name not in needed if (reason := _reason(name))}
+    foreign = [name for name in state if name not in needed and name not in dropped]
+    lacking = sorted(needed - set(state))
+    converted = {
+        name: _here(name, [state[source] for source in names])
+        for name, names in sources.items()
+        if all(source in state for source in names)
+    }
+    misshapen = [
+        f"{name} is {list(value.shape)}, not {list(ours[name].shape)}"
+        for name, value in converted.items()
+        if value.shape != ours[name].shape
+    ]
+    wrong = {"lacks": lacking, "has unknown": foreign, "has other shapes:": misshapen}
+    told = [f"{what} {', '.join(n[:3])} ({len(n)} in all)" for what, n in wrong.items() if n]
+    if told:
+        raise ValueError(
+            f"the checkpoint is not one of official GLIP: it {'; it '.join(told)}; "
+            "give a file of the released models, or one that their code wrote"
+        )
+    return Conversion(converted, sources, dropped)
+
+
+def to_official(model: GLIP, *, deep: bool) -> dict[str, Tensor]:
+    """Give the state dict that official GLIP would save for a model, constants included."""
+    state: dict[str, Tensor] = {}
+    for name, value in model.state_dict().items():
+        if not BUILT_HERE.match(name):
+            state |= official_tensors(name, value, deep=deep)
+    for name, buffer in model.named_buffers():
+        if name.endswith("relative_position_index"):
+            state[official_name(name, deep=deep)] = buffer
+    for level, stride in enumerate(STRIDES):
+        # The first anchor of a level: eight cells wide, around the first cell.
+        anchor = torch.tensor([[-3.5, -3.5, 4.5, 4.5]]) * stride
+        state[f"rpn.anchor_generator.cell_anchors.{level}"] = inclusive(anchor)
+    positions = state["language_backbone.body.model.embeddings.position_embeddings.weight"]
+    state["language_backbone.body.model.embeddings.position_ids"] = torch.arange(len(positions))[
+        None
+    ]
+    # What its constructor gives a head for 80 classes, which nothing reads.
+    width = model.head.box_offset.in_features
+    state["rpn.head.cls_logits.weight"] = torch.zeros(80, width, 1, 1)
+    state["rpn.head.cls_logits.bias"] = torch.full((80,), -4.59512)
+    return state
+
+
+def official_tensors(name: str, value: Tensor, *, deep: bool) -> dict[str, Tensor]:
+    """Turn one of our parameters, or its gradient, into the tensors that hold it officially."""
+    if name == LEVEL_SCALE:
+        values = list(torch.split(value, 1))
+    else:
+        values = [value[..., None, None]] if name in LINEAR_HEADS else [value]
+    return dict(zip(_sources(name, value, deep=deep), values, strict=True))
+
+
+def _sources(name: str, value: Tensor, *, deep: bool) -> tuple[str, ...]:
+    if name == LEVEL_SCALE:
+        return tuple(official_scales(len(value)))
+    return (official_name(name, deep=deep),)
+
+
+def _here(name: str, values: list[Tensor]) -> Tensor:
+    if name == LEVEL_SCALE:
+        return torch.cat(values)
+    # A 1x1 convolution of a head is a linear layer here.
+    return values[0].flatten(1) if name in LINEAR_HEADS else values[0]
+
+
+def _reason(name: str) -> str | None:
+    return next((reason for pattern, reason in DROPPED if re.search(pattern, name)), None)

@@ -1,0 +1,109 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from helpers import FakeTokenizer, make_sample, write_coco
+from torch.utils.data import BatchSampler, ConcatDataset
+
+from glip_pl.data import CategoryDetection, GroundingDataModule, Pipeline
+from glip_pl.data.sampler import MixtureSampler
+from glip_pl.data.scale import SameScaleBatches, ScaledSamples
+
+SIDES = (8, 16, 24, 32)
+
+
+def loader(root: Path, *, rank: int = 0, world: int = 1, **options):
+    """A training loader of twelve images of 40 x 60 pixels in batches of three."""
+    if not (root / "annotations").exists():
+        boxes = {f"{k}.png": [(1, (6, 4, 30, 20))] for k in range(12)}
+        write_coco(root, boxes, names={1: "cat"})
+    module = GroundingDataModule(
+        str(root),
+        [CategoryDetection("annotations/train.json")],
+        val={},
+        test={},
+        batch_size=3,
+        train_transform=Pipeline(short_sides=SIDES),
+        **options,
+    )
+    module.trainer = SimpleNamespace(global_rank=rank, world_size=world)
+    module.setup("fit")
+    module.connect(FakeTokenizer())
+    return module.train_dataloader()
+
+
+def sides(batch) -> list[int]:
+    """The short side of every image of a batch."""
+    return [min(target.size) for target in batch.targets]
+
+
+@pytest.mark.parametrize("options", [{}, {"group_by_aspect": True}, {"train_weights": [1.0]}])
+def test_the_images_of_a_batch_share_their_scale(tmp_path, options):
+    drawn = [sides(batch) for batch in loader(tmp_path, scale_by_batch=True, **options)]
+
+    assert [len(batch) for batch in drawn] == [3] * 4
+    assert all(len(set(batch)) == 1 for batch in drawn)
+    assert len({batch[0] for batch in drawn}) > 1
+
+
+def test_by_default_every_image_draws_its_scale(tmp_path):
+    drawn = [sides(batch) for batch in loader(tmp_path)]
+
+    assert any(len(set(batch)) > 1 for batch in drawn)
+
+
+def test_boxes_shrink_with_the_scale_of_their_batch(tmp_path):
+    batch = next(iter(loader(tmp_path, scale_by_batch=True)))
+
+    side = sides(batch)[0]
+    wanted = [6 * side / 40, 4 * side / 40, 36 * side / 40, 24 * side / 40]
+    assert batch.targets[0].boxes[0].tolist() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_workers_load_the_scale_of_their_batch(tmp_path):
+    here, there = (
+        [sides(batch) for batch in loader(tmp_path, scale_by_batch=True, num_workers=n)]
+        for n in (0, 2)
+    )
+
+    assert here == there
+
+
+def test_an_epoch_of_scaled_batches_has_every_image_once(tmp_path):
+    batches = loader(tmp_path, scale_by_batch=True).batch_sampler
+
+    assert len(batches) == 4
+    assert sorted(index for batch in batches for index, _ in batch) == list(range(12))
+
+
+def test_processes_load_different_images_in_one_scale(tmp_path):
+    one, other = (
+        list(loader(tmp_path, scale_by_batch=True, rank=rank, world=2).batch_sampler)
+        for rank in (0, 1)
+    )
+
+    for ours, theirs in zip(one, other, strict=True):
+        assert {side for _, side in ours} == {side for _, side in theirs}
+        assert not {index for index, _ in ours} & {index for index, _ in theirs}
+
+
+def test_scales_come_anew_in_every_epoch():
+    sampler = MixtureSampler([40], [1.0])
+    batches = SameScaleBatches(BatchSampler(sampler, 2, drop_last=True), SIDES, seed=0)
+    first = [batch[0][1] for batch in batches]
+    again = [batch[0][1] for batch in batches]
+
+    batches.sampler.set_epoch(1)  # Where Lightning looks for it.
+
+    assert first == again
+    assert first != [batch[0][1] for batch in batches]
+
+
+def test_a_scaled_sample_is_resized_to_the_side_asked_for():
+    samples = ScaledSamples(
+        ConcatDataset([[make_sample([[0, 0, 60, 40]])]]), Pipeline(short_sides=SIDES, max_side=36)
+    )
+
+    assert samples[0, 16].image.shape == (16, 24, 3)
+    assert samples[0, 32].image.shape == (24, 36, 3)  # max_side wins.
+    assert len(samples) == 1

@@ -1,0 +1,224 @@
+import logging
+from collections import Counter
+
+import pytest
+import torch
+from helpers import FakeTokenizer, write_image
+from torch.utils.data import DataLoader
+
+from glip_pl.data import CategoryDetection, GroundingDataModule, PhraseGrounding, Pipeline
+from glip_pl.data.formats import Annotation, AnnotationSet, Record
+from glip_pl.data.formats.webdataset.webdataset import WebDatasetShards, open_shards
+from glip_pl.data.streaming import ShardStream
+
+NAMES = {1: "cat", 5: "dog"}
+CAPTION = "a man and a dog"
+
+
+def write_shards(root, count, *, per_shard=2):
+    """Write `count` images with a cat and a caption each, so many to a shard."""
+    for i in range(count):
+        write_image(root / "source" / f"{i}.png", 20, 30)
+    links = (Annotation((1, 2, 11, 12), 1, ((0, 5),)),)
+    records = [Record(i, f"{i}.png", (20, 30), links, f"{CAPTION} {i}") for i in range(count)]
+    (root / "shards").mkdir()
+    for start in range(0, count, per_shard):
+        some = AnnotationSet(root / "source", records[start : start + per_shard], NAMES)
+        WebDatasetShards().write({"train": some}, root / "part")
+        (root / "part" / "train-000000.tar").rename(root / "shards" / f"train-{start:06d}.tar")
+    every = AnnotationSet(root / "source", records, NAMES)
+    WebDatasetShards().write({"train": every}, root / "part")
+    (root / "part" / "info.json").rename(root / "shards" / "info.json")
+    return root / "shards"
+
+
+def stream_of(shards, dataset=None, *, batch_size=1, **options):
+    if dataset is None:
+        dataset = CategoryDetection("shards", split="train")
+    found = open_shards(shards, "train")
+    dataset.training = True
+    dataset.take_names(found.common, shards)
+    dataset.connect(FakeTokenizer())
+    return ShardStream(dataset, found, batch_size=batch_size, **options)
+
+
+def epochs_of(stream, workers, count=1):
+    """The image ids of so many epochs, each in its order."""
+    loader = DataLoader(
+        stream, batch_size=None, num_workers=workers, persistent_workers=workers > 0
+    )
+    return [[sample.image_id for sample in loader] for _ in range(count)]
+
+
+def test_all_loaders_of_all_processes_together_read_every_image_once(tmp_path):
+    shards = write_shards(tmp_path, 16)
+
+    seen = [
+        image_id
+        for rank in range(2)
+        for image_id in epochs_of(stream_of(shards, rank=rank, world=2, num_workers=2), 2)[0]
+    ]
+
+    assert sorted(seen) == list(range(16))
+
+
+def test_every_epoch_has_an_order_of_its_own_and_a_seed_fixes_them(tmp_path):
+    shards = write_shards(tmp_path, 12)
+
+    first, second = epochs_of(stream_of(shards, seed=1), 0, count=2)
+
+    assert sorted(first) == sorted(second) == list(range(12))
+    assert first != second
+    assert epochs_of(stream_of(shards, seed=1), 0, count=2) == [first, second]
+    assert epochs_of(stream_of(shards, seed=1, epoch=1), 0) == [second]
+    assert epochs_of(stream_of(shards, seed=2), 0) != [first]
+
+
+def test_loaders_in_processes_of_their_own_go_on_to_the_next_epoch(tmp_path):
+    shards = write_shards(tmp_path, 8)
+
+    first, second = epochs_of(stream_of(shards, num_workers=2), 2, count=2)
+
+    assert sorted(first) == sorted(second) == list(range(8))
+    assert first != second
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_with_uneven_shards_every_process_gets_as_many_samples(tmp_path, rank):
+    shards = write_shards(tmp_path, 7, per_shard=3)  # 3, 3 and 1.
+    stream = stream_of(shards, rank=rank, world=2)
+
+    (seen,) = epochs_of(stream, 0)
+
+    assert len(seen) == len(stream) == 3
+
+
+def test_a_loader_fills_whole_batches(tmp_path):
+    stream = stream_of(write_shards(tmp_path, 10), batch_size=4, num_workers=1)
+
+    assert len(stream) == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"num_workers": 4}, r"3 shards cannot be shared by 4 loaders.*lower data\.num_workers"),
+        ({"batch_size": 7}, r"6 records are less than a batch of 7.*lower data\.batch_size"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused(tmp_path, options, complaint):
+    shards = write_shards(tmp_path, 6)
+
+    with pytest.raises(ValueError, match=complaint):
+        stream_of(shards, **options)
+
+
+def test_shards_without_their_description_are_refused(tmp_path):
+    (write_shards(tmp_path, 2) / "info.json").unlink()
+
+    with pytest.raises(ValueError, match=r"no shards that info\.json describes.*glip data convert"):
+        open_shards(tmp_path / "shards", "train")
+
+
+def test_a_sample_is_that_of_the_set_read_as_a_whole(tmp_path):
+    shards = write_shards(tmp_path, 2)
+    whole = CategoryDetection("shards", split="train", fixed_prompt=True)
+    whole.training = True
+    whole.load(tmp_path)
+    whole.connect(FakeTokenizer())
+    expected = {sample.image_id: sample for sample in whole}
+
+    for sample in stream_of(shards, CategoryDetection("shards", split="train", fixed_prompt=True)):
+        wanted = expected[sample.image_id]
+        assert sample.prompt == wanted.prompt
+        assert sample.boxes.tolist() == wanted.boxes.tolist() == [[1, 2, 11, 12]]
+        assert sample.shows.tolist() == wanted.shows.tolist()
+        assert (sample.image == wanted.image).all()
+
+
+def test_a_streamed_caption_is_packed_with_those_read_before(tmp_path):
+    shards = write_shards(tmp_path, 30, per_shard=30)
+    torch.manual_seed(0)
+
+    stream = stream_of(shards, PhraseGrounding("shards", split="train", max_distractors=3))
+    captions = [sample.prompt.caption for sample in stream]
+
+    assert max(caption.count(CAPTION) for caption in captions) > 1
+
+
+def test_a_broken_image_and_a_shard_cut_off_are_skipped_and_told(tmp_path, caplog):
+    shards = write_shards(tmp_path, 6, per_shard=3)
+    first, second = sorted(shards.glob("*.tar"))
+    first.write_bytes(first.read_bytes().replace(b"\x89PNG", b"\x89ping"[:4], 1))
+    content = second.read_bytes()
+    second.write_bytes(content[: len(content) // 4])
+
+    with caplog.at_level(logging.WARNING):
+        seen = Counter(epochs_of(stream_of(shards), 0)[0])
+
+    assert set(seen) < set(range(6))
+    assert 0 not in seen
+    assert sum(seen.values()) == 6  # What is left is read again.
+    assert "cannot read the image" in caplog.text
+    assert "shard that breaks off" in caplog.text
+
+
+def test_a_strict_stream_stops_at_a_broken_shard(tmp_path):
+    shards = write_shards(tmp_path, 6, per_shard=3)
+    second = sorted(shards.glob("*.tar"))[1]
+    second.write_bytes(second.read_bytes()[:1500])
+    stream = stream_of(shards)
+    stream.dataset.strict = True
+
+    with pytest.raises(
+        ValueError, match=r"(?s)1 left out: shard that breaks off.*leave out data\.strict"
+    ):
+        list(stream)
+
+
+def module(root, **options):
+    train = options.pop("train", [CategoryDetection("shards", split="train")])
+    return GroundingDataModule(
+        *(str(root), train),
+        val={},
+        test={},
+        batch_size=2,
+        stream=True,
+        train_transform=Pipeline(short_sides=(20, 24)),
+        **options,
+    )
+
+
+def test_the_data_module_streams_batches(tmp_path):
+    write_shards(tmp_path, 8)
+    data = module(tmp_path)
+    data.setup("fit")
+    data.connect(FakeTokenizer())
+
+    loader = data.train_dataloader()
+    batches = list(loader)
+
+    assert len(loader) == len(batches) == 4
+    assert data.class_names == ["cat", "dog"]
+    assert sorted(t.image_id for batch in batches for t in batch.targets) == list(range(8))
+
+
+def test_few_shots_cannot_be_chosen_from_a_stream(tmp_path):
+    write_shards(tmp_path, 4)
+
+    with pytest.raises(ValueError, match="`shots` would choose from all its images"):
+        module(tmp_path, train=[CategoryDetection("shards", split="train", shots=1)]).setup("fit")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"group_by_aspect": True},
+        {"scale_by_batch": True},
+        {"train_weights": [1.0]},
+        {"train": [CategoryDetection("a"), CategoryDetection("b")]},
+    ],
+)
+def test_a_stream_cannot_be_sorted_or_mixed(tmp_path, options):
+    with pytest.raises(ValueError, match=r"data\.stream reads one training set"):
+        module(tmp_path, **options)

@@ -1,0 +1,52 @@
+from importlib import import_module
+from importlib.util import find_spec
+
+import pytest
+import yaml
+
+from glip_pl.cli import main
+from glip_pl.weights.class_paths import _MOVED, current_path, with_current_paths
+from glip_pl.weights.run_checkpoint import read_checkpoint
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("glip_pl.optim.Plateau", "glip_pl.training.optim.Plateau"),
+        ("glip_pl.data.CocoDetection", "glip_pl.data.CategoryDetection"),
+        ("glip_pl.data.coco.CocoDetection", "glip_pl.data.CategoryDetection"),
+        ("glip_pl.text.TinyBert", "glip_pl.text.TinyBert"),
+        ("other.optim.Plateau", "other.optim.Plateau"),
+    ],
+)
+def test_an_old_class_path_leads_to_the_class_of_today(old, new):
+    assert current_path(old) == new
+
+
+@pytest.mark.parametrize("new", _MOVED.values())
+def test_what_moved_is_where_the_table_says(new):
+    module, _, name = f"glip_pl.{new}".rpartition(".")
+    package = import_module(module)
+
+    assert hasattr(package, name) or find_spec(f"glip_pl.{new}")
+
+
+def test_paths_are_replaced_in_nested_lists_and_nowhere_else():
+    described = {"a": [{"class_path": "glip_pl.task.GroundingTask", "note": "glip_pl.task"}]}
+
+    assert with_current_paths(described) == {
+        "a": [{"class_path": "glip_pl.training.task.GroundingTask", "note": "glip_pl.task"}]
+    }
+
+
+@pytest.mark.slow
+def test_a_file_and_a_checkpoint_with_old_paths_go_on_working(shapes_arguments, tmp_path):
+    old = tmp_path / "old.yaml"
+    schedule = {"class_path": "glip_pl.optim.Cosine", "init_args": {"final": 0.5}}
+    old.write_text(yaml.safe_dump({"model": {"schedule": schedule}}))
+    main(["fit", *shapes_arguments, f"--config={old}", "--trainer.limit_train_batches=1"])
+    (checkpoint,) = tmp_path.rglob("last.ckpt")
+
+    described = read_checkpoint(checkpoint)["hyper_parameters"]
+
+    assert described["schedule"]["class_path"] == "glip_pl.training.optim.Cosine"
