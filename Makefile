@@ -108,8 +108,8 @@ few-shot: $(VENV)/.ready $(VENV)/.ready-small ## Train late and deep fusion on f
 test: $(VENV)/.ready $(VENV)/.ready-small ## Run the tests (ARGS go to pytest)
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n 2 $(ARGS)
 
-lint: $(VENV)/.ready ## Check style
-	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+lint: $(VENV)/.ready ## Check style and the direction of imports
+	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/lint-imports
 
 types: $(VENV)/.ready ## Check types
 	$(VENV)/bin/mypy

@@ -20,9 +20,9 @@ from glip_pl.commands.benchmark import run_benchmark
 from glip_pl.commands.compare import run_compare
 from glip_pl.commands.convert import run_convert
 from glip_pl.commands.data import run_data
+from glip_pl.commands.odinw import run_odinw
 from glip_pl.commands.predict import run_predict
 from glip_pl.data import GroundingDataModule
-from glip_pl.odinw import run_odinw
 from glip_pl.plugins import fusion_plugins
 from glip_pl.system.memory import keep_freed_memory
 from glip_pl.training.task import GroundingTask

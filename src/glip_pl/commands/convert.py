@@ -14,7 +14,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import glip_pl
-from fusion_plugins.deep import DeepFusion
 from glip_pl.backbones import SwinBackbone
 from glip_pl.text.bert_files import BERT_BASE, read_bert
 from glip_pl.weights.official.architecture import Architecture
@@ -87,7 +86,9 @@ def _write_official(source: str, target: Path) -> None:
             f"{source!r} has the backbone {type(model.backbone).__name__} and the text encoder "
             f"{type(model.text).__name__}; official GLIP has a Swin and a BERT only"
         )
-    state = to_official(model, deep=isinstance(model.fusion, DeepFusion))
+    # Deep fusion is known by its layers where image and text exchange features.
+    deep = any(name.startswith("fusion.exchange.") for name in model.state_dict())
+    state = to_official(model, deep=deep)
     part = target.with_name(f".{target.name}.part")
     torch.save({"model": state}, part)
     shutil.move(part, target)
