@@ -3,13 +3,11 @@
 GLIP-T (B) and up; GLIP, Sec. 3.2.
 """
 
-from typing import Literal
-
 from torch import Tensor, nn
 
 from glip_pl.fusion import FusionOutput, FusionPlugin, PyramidFeatures, TextFeatures
 from glip_pl.layers.anchors import cell_anchors
-from glip_pl.layers.attention import BiAttention, ImageAttention
+from glip_pl.layers.attention import BiAttention
 from glip_pl.layers.bert import BertLayer
 from glip_pl.layers.dyhead import DyHeadBlock
 from glip_pl.layers.pyramid import flatten, unflatten
@@ -29,8 +27,6 @@ class DeepFusion(FusionPlugin):
         dropout: Dropout of both.
         anchor_scale: Side of an anchor in cells of its level.
         still_start: See `DyHeadBlock`.
-        direction: "both", as in every released GLIP; or "to_image", where the image reads the text
-            and the text knows nothing of the image.
         checkpoint_layers: Compute each layer again in the backward pass, to save memory.
     """
 
@@ -44,17 +40,14 @@ class DeepFusion(FusionPlugin):
         dropout: float = 0.1,
         anchor_scale: float = 8.0,
         still_start: bool = False,
-        direction: Literal["both", "to_image"] = "both",
         checkpoint_layers: bool = False,
     ) -> None:
         super().__init__()
         self.d_token = d_text
         self.anchor_scale = anchor_scale
-        self.direction = direction
         self.checkpoint_layers = checkpoint_layers
-        attention = BiAttention if direction == "both" else ImageAttention
         self.exchange = nn.ModuleList(
-            attention(
+            BiAttention(
                 d_model,
                 d_text,
                 d_attention=num_heads * d_model,
@@ -92,13 +85,5 @@ class DeepFusion(FusionPlugin):
         mask: Tensor,
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         exchange, text_layer, block = layer
-        levels, tokens = self._exchange(exchange, levels, tokens, mask)
-        return block(levels), text_layer(tokens, mask)
-
-    def _exchange(
-        self, exchange: nn.Module, levels: tuple[Tensor, ...], tokens: Tensor, mask: Tensor
-    ) -> tuple[tuple[Tensor, ...], Tensor]:
-        if self.direction == "to_image":
-            return exchange(levels, tokens, mask), tokens
         cells, tokens = exchange(flatten(levels)[0], tokens, mask)
-        return unflatten(cells, levels), tokens
+        return block(unflatten(cells, levels)), text_layer(tokens, mask)

@@ -20,6 +20,7 @@ from glip_pl.layers.positions import cell_centres, cell_mask, real_size, sine_em
 from glip_pl.layers.pyramid import flatten, unflatten
 from glip_pl.layers.recompute import run_layer
 from glip_pl.layers.transformer import DecoderLayer, EncoderLayer, Memory
+from glip_pl.matching import HungarianMatcher, Matcher
 
 
 class QueryFusion(FusionPlugin):
@@ -39,8 +40,6 @@ class QueryFusion(FusionPlugin):
             attention between all of them.
         checkpoint_layers: Compute each layer again in the backward pass, to save memory.
     """
-
-    assignment = "hungarian"
 
     def __init__(
         self,
@@ -83,6 +82,10 @@ class QueryFusion(FusionPlugin):
             DecoderLayer(d_model, num_heads, hidden, dropout=dropout) for _ in range(num_layers)
         )
         self.decoder_norm = nn.LayerNorm(d_model)
+
+    def make_matcher(self) -> Matcher:
+        """Match queries as a set."""
+        return HungarianMatcher()
 
     def prepare_image(self, image: PyramidFeatures) -> PyramidFeatures:
         """Encode the coarse levels; the finer ones are dropped.

@@ -13,16 +13,15 @@ from glip_pl.data.transforms import Pipeline, keep_ratio_size
 from glip_pl.head import GroundingOutput
 from glip_pl.inference.postprocess import PostProcess
 from glip_pl.layers.anchors import cell_anchors
-from glip_pl.layers.attention import BiAttention, ImageAttention
+from glip_pl.layers.attention import BiAttention
 from glip_pl.layers.bert import BertLayer
 from glip_pl.layers.dyhead import DyHeadBlock
+from glip_pl.matching.atss import atss, centerness_target
 from glip_pl.prompts import Prompt, positive_map
 from glip_pl.structures import Detections, Sample
 from glip_pl.text import BertEncoder
 from glip_pl.text.bert_files import BERT_BASE
 from glip_pl.text.tokenizers import WordPieceTokenizer
-from glip_pl.training.losses import centerness_target
-from glip_pl.training.matching.atss import atss
 from glip_pl.weights.official.conversion import STRIDES
 from glip_pl.weights.official.parameter_names import BLOCKS, renamed
 from glip_pl.weights.official.prompts import detection_prompt
@@ -59,30 +58,6 @@ def check_blocks(case: Case) -> Iterator[Stage]:
         real = mask[..., None]
         out, reference = layer(text, mask) * real, arrays["bertlayer_out"] * real
         yield compare("bertlayer_out", out, reference, atol=1e-4)
-
-        reader = ImageAttention(32, 48, d_attention=64)
-        state = {name: recipe_tensor(f"unit.t2i.{path}", shape) for name, path, shape in _READER}
-        reader.load_state_dict(state)
-        for name, out in zip(LEVELS, reader.eval()(levels, text, mask), strict=True):
-            yield case.compare(f"mhas_v_{name}", out, atol=1e-4)
-
-
-# The block that only reads the text is in no released model, so the converter does not know it.
-_READER = (
-    ("gate", "gamma", (32,)),
-    ("image_norm.weight", "layer_norm_q_1.weight", (32,)),
-    ("image_norm.bias", "layer_norm_q_1.bias", (32,)),
-    ("text_norm.weight", "layer_norm_k_1.weight", (48,)),
-    ("text_norm.bias", "layer_norm_k_1.bias", (48,)),
-    ("query.weight", "attn.q_proj.weight", (64, 32)),
-    ("query.bias", "attn.q_proj.bias", (64,)),
-    ("key.weight", "attn.k_proj.weight", (64, 48)),
-    ("key.bias", "attn.k_proj.bias", (64,)),
-    ("value.weight", "attn.v_proj.weight", (64, 48)),
-    ("value.bias", "attn.v_proj.bias", (64,)),
-    ("out.weight", "attn.out_proj.weight", (32, 64)),
-    ("out.bias", "attn.out_proj.bias", (32,)),
-)
 
 
 def _filled(module: nn.Module, prefix: str, block: str) -> nn.Module:

@@ -10,11 +10,12 @@ from fusion_plugins.deep import DeepFusion
 from glip_pl.boxes import decode, inclusive
 from glip_pl.data.collate import collate
 from glip_pl.head import GroundingOutput
+from glip_pl.matching import ATSSMatcher
+from glip_pl.matching.atss import centerness_target
 from glip_pl.model import GLIP
 from glip_pl.prompts import Prompt
 from glip_pl.structures import Batch, Sample
 from glip_pl.training.criterion import GroundingCriterion
-from glip_pl.training.losses import centerness_target
 from glip_pl.weights.official.conversion import official_tensors
 from parity.case import Case, Stage, compare, differing
 from parity.recipe import recipe_image, recipe_task
@@ -63,7 +64,9 @@ def check_training(case: Case) -> Iterator[Stage]:
 def _step(model: GLIP, batch: Batch) -> tuple[GroundingOutput, dict[str, Tensor]]:
     """Run a batch forward and backward."""
     output = model(batch.images, batch.mask, batch.tokens)
-    terms = GroundingCriterion("atss", inclusive=True)(output, batch.targets, batch.tokens.mask)
+    terms = GroundingCriterion(ATSSMatcher(), inclusive=True)(
+        output, batch.targets, batch.tokens.mask
+    )
     torch.stack([weight * terms[term] for term, (weight, _) in TERMS.items()]).sum().backward()
     return output, terms
 
@@ -71,9 +74,9 @@ def _step(model: GLIP, batch: Batch) -> tuple[GroundingOutput, dict[str, Tensor]
 def _positives(case: Case, output: GroundingOutput, batch: Batch) -> Iterator[Stage]:
     """Compare which anchors take a box, and what is wanted of and predicted at them."""
     arrays = case.arrays
-    boxes = [target.boxes for target in batch.targets]
-    criterion = GroundingCriterion("atss", inclusive=True)
-    matching = criterion.match(output, boxes, [], [])
+    criterion = GroundingCriterion(ATSSMatcher(), inclusive=True)
+    objects = criterion.objects(batch.targets)
+    matching = criterion.match(output, objects)
     yield compare("gt_index_per_anchor", matching, arrays["gt_index_per_anchor"], atol=0)
     taken = matching >= 0
     yield differing("num_pos", iter([(int(taken.sum()), case.facts["num_pos"])]))
@@ -87,7 +90,7 @@ def _positives(case: Case, output: GroundingOutput, batch: Batch) -> Iterator[St
     # Offsets are only ever decoded here, so the reference's are compared by where they lead.
     predicted = decode(priors, arrays["pos_pred_reg"])
     yield compare("pos_pred_reg, decoded", output.boxes[taken], predicted)
-    truth = torch.cat([b[m[m >= 0]] for b, m in zip(boxes, matching, strict=True)])
+    truth = torch.cat([o.boxes[m[m >= 0]] for o, m in zip(objects, matching, strict=True)])
     yield compare("pos_reg_targets, decoded", truth, decode(priors, arrays["pos_reg_targets"]))
     target = centerness_target(inclusive(priors), inclusive(truth))
     yield case.compare("pos_centerness_targets", target)

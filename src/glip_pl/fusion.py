@@ -10,9 +10,10 @@ all.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
 
 from torch import Tensor, nn
+
+from glip_pl.matching import ATSSMatcher, Matcher
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,18 @@ class FusionPlugin(nn.Module, ABC):
     group ``glip_pl.fusion``.
 
     Attributes:
-        assignment: Which matcher pairs regions with boxes in training. ``"atss"`` also means that
-            regions are cells with anchors; ``"hungarian"``, that they are a set.
         d_token: Width of the tokens that `forward` returns.
     """
 
-    assignment: ClassVar[Literal["atss", "hungarian"]] = "atss"
     d_token: int
+
+    def make_matcher(self) -> Matcher:
+        """Make what pairs regions with boxes in training.
+
+        `ATSSMatcher`, where regions are cells and priors their anchors; a plugin whose regions are
+        a set takes `HungarianMatcher`, or a `Matcher` of its own.
+        """
+        return ATSSMatcher()
 
     def prepare_image(self, image: PyramidFeatures) -> PyramidFeatures:
         """Do the work that needs no text, once per image; the result may serve many prompts."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from glip_pl.fusion import FusionOutput, FusionPlugin, PyramidFeatures, TextFeatures
+from glip_pl.matching import Objects, Regions
 
 D_MODEL, D_TEXT, BATCH, TOKENS = 32, 48, 2, 6
 STRIDES, SIZE = (8, 16, 32), 96
@@ -39,6 +40,7 @@ def check_fusion_plugin(plugin: type[FusionPlugin], **init_args: object) -> None
     _check_prepared_images_can_be_kept(fusion, image, text, whole)
     _check_bf16(fusion, image, text)
     _check_gradients(fusion, image, text)
+    _check_matcher(fusion, whole)
 
 
 def _features() -> tuple[PyramidFeatures, TextFeatures]:
@@ -121,3 +123,22 @@ def _check_gradients(fusion: FusionPlugin, image: PyramidFeatures, text: TextFea
         torch.autograd.backward(loss)
     idle = [n for n, p in fusion.named_parameters() if p.requires_grad and p.grad is None]
     assert not idle, f"no gradient reaches the parameters {idle}"
+
+
+def _check_matcher(fusion: FusionPlugin, output: FusionOutput) -> None:
+    matcher = fusion.make_matcher()
+    priors, boxes = output.priors[0], output.priors[0, :1]
+    logits = torch.zeros(len(priors), TOKENS)
+    regions = Regions(logits, priors, priors, output.level_sizes)
+    tokens = torch.ones(1, TOKENS, dtype=torch.bool)
+    matching = matcher.match(regions, Objects(boxes, tokens, (SIZE, SIZE)))
+    name = type(matcher).__name__
+    assert matching.shape == priors.shape[:1], f"{name} does not match every region"
+    assert set(matching.tolist()) == {-1, 0}, f"{name} gives a box to no region, or to all"
+    nothing = Objects(boxes[:0], tokens[:0], (SIZE, SIZE))
+    assert bool((matcher.match(regions, nothing) == -1).all()), f"{name} matches without boxes"
+    matched = priors[matching == 0]
+    centerness = matcher.centerness(matched, matched, boxes.expand(len(matched), -1))
+    for kind, values in (("centerness", centerness), ("weights", matcher.weights(centerness))):
+        assert values.shape == matched.shape[:1], f"{name}.{kind} has no value for each match"
+    assert bool(((centerness >= 0) & (centerness <= 1)).all()), f"{name}.centerness leaves [0, 1]"

@@ -120,23 +120,6 @@ def test_with_the_exchange_regions_depend_on_the_text():
     assert change.abs().max() > 1e-3
 
 
-def test_where_only_the_image_reads_the_tokens_know_nothing_of_it():
-    torch.manual_seed(0)
-    fusion = DeepFusion(d_model=32, d_text=64, num_layers=2, direction="to_image").eval()
-    image, text = features(0)
-    other_image, other_text = features(1)
-
-    fused = fusion(image, text)
-
-    assert torch.equal(fused.tokens, fusion(other_image, text).tokens)
-    change = fused.regions - fusion(image, other_text).regions
-    assert change.abs().max() > 1e-3
-
-
-def test_fusion_in_one_direction_keeps_the_contract():
-    check_fusion_plugin(DeepFusion, num_layers=2, direction="to_image")
-
-
 PLUGIN = """
 from glip_pl.layers.anchors import cell_anchors
 from glip_pl.fusion import FusionOutput, FusionPlugin

@@ -3,10 +3,10 @@ import math
 import pytest
 import torch
 
+from glip_pl.matching.atss import centerness_target
 from glip_pl.training.losses import (
     box_giou_loss,
     box_l1_loss,
-    centerness_target,
     token_focal_loss,
     token_target,
 )

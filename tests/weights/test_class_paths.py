@@ -39,6 +39,14 @@ def test_paths_are_replaced_in_nested_lists_and_nowhere_else():
     }
 
 
+@pytest.mark.parametrize(("direction", "kept"), [("both", []), ("to_image", ["direction"])])
+def test_an_argument_that_is_gone_is_left_out_at_the_value_that_it_had(direction, kept):
+    path = "fusion_plugins.deep.DeepFusion"
+    described = {"fusion": {"class_path": path, "init_args": {"direction": direction}}}
+
+    assert list(with_current_paths(described)["fusion"]["init_args"]) == kept
+
+
 @pytest.mark.slow
 def test_a_file_and_a_checkpoint_with_old_paths_go_on_working(shapes_arguments, tmp_path):
     old = tmp_path / "old.yaml"

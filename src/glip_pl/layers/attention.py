@@ -202,61 +202,6 @@ def _attend_in_blocks(
     return updated, pooled.view(batch, heads, tokens, width) / total, torch.ones_like(total)
 
 
-class ImageAttention(nn.Module):
-    """Let the image read the text, level by level, and leave the text as it is.
-
-    This is the cheaper exchange that official GLIP calls MHA-S; no released model has it. As there,
-    the residual starts from the normalised input, and the text is normalised anew for every level,
-    on top of what was done for the level before.
-    """
-
-    def __init__(
-        self,
-        d_model: int,
-        d_text: int,
-        *,
-        d_attention: int = 2048,
-        num_heads: int = 8,
-        dropout: float = 0.1,
-        init_gate: float = 1 / 6,
-    ) -> None:
-        """Build the block; the arguments are those of `BiAttention`."""
-        super().__init__()
-        self.num_heads = num_heads
-        self.dropout = dropout
-        self.image_norm = nn.LayerNorm(d_model)
-        self.text_norm = nn.LayerNorm(d_text)
-        self.query = nn.Linear(d_model, d_attention)
-        self.key = nn.Linear(d_text, d_attention)
-        self.value = nn.Linear(d_text, d_attention)
-        self.out = nn.Linear(d_attention, d_model)
-        self.gate = nn.Parameter(torch.full((d_model,), init_gate))
-        _draw_projections(self)
-
-    def forward(
-        self, levels: tuple[Tensor, ...], text: Tensor, text_mask: Tensor
-    ) -> tuple[Tensor, ...]:
-        """Update every level [B, d_model, H_l, W_l] from the tokens [B, M, d_text]."""
-        updated = []
-        for level in levels:
-            text = self.text_norm(text)
-            image = self.image_norm(level.flatten(2).transpose(1, 2))
-            query, key, value = (
-                x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-                for x in (self.query(image), self.key(text), self.value(text))
-            )
-            attended = F.scaled_dot_product_attention(
-                query,
-                key,
-                value,
-                attn_mask=text_mask[:, None, None, :],
-                dropout_p=self.dropout if self.training else 0.0,
-            )
-            image = image + self.gate * self.out(attended.transpose(1, 2).flatten(2))
-            updated.append(image.transpose(1, 2).unflatten(2, level.shape[-2:]))
-        return tuple(updated)
-
-
 def _draw_projections(block: nn.Module) -> None:
     """Start the projections of a block as GLIP does."""
     for layer in block.children():

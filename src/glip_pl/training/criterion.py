@@ -1,24 +1,18 @@
 """The training objective: match regions with boxes, sum the losses of every supervised layer."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
 
 from glip_pl.boxes import inclusive
 from glip_pl.head import GroundingOutput
+from glip_pl.matching import Matcher, Objects, Regions
 from glip_pl.structures import Target
-from glip_pl.training.losses import (
-    box_giou_loss,
-    box_l1_loss,
-    centerness_target,
-    token_focal_loss,
-    token_target,
-)
-from glip_pl.training.matching.atss import atss
-from glip_pl.training.matching.hungarian import HungarianMatcher
+from glip_pl.training.losses import box_giou_loss, box_l1_loss, token_focal_loss, token_target
+
+# Pixels by which a box counted with inclusive ends is smaller on each side, seen from its centre.
+_INCLUSIVE_INSET = 0.5
 
 
 class GroundingCriterion:
@@ -28,19 +22,19 @@ class GroundingCriterion:
     Each is divided by the number of matched regions over all processes, so that two processes with
     half the batch each see the losses of one.
 
+    An objective with more parts is put together from `objects`, `match` and `terms`: regions whose
+    box is known beforehand, for example, need no matcher but go to `terms` as they are.
+
     Args:
-        assignment: The matcher that the fusion plugin asks for.
+        matcher: Pairs regions with boxes; see `FusionPlugin.make_matcher`.
         inclusive: Measure centerness, the GIoU loss and "inside" as official GLIP does, whose boxes
             end one pixel earlier there while IoU and offsets are the same. The difference is half a
             pixel; it matters for reproducing a published training run only.
     """
 
-    def __init__(
-        self, assignment: Literal["atss", "hungarian"], *, inclusive: bool = False
-    ) -> None:
-        self.assignment = assignment
+    def __init__(self, matcher: Matcher, *, inclusive: bool = False) -> None:
+        self.matcher = matcher
         self.inclusive = inclusive
-        self.hungarian = HungarianMatcher()
 
     def __call__(
         self, output: GroundingOutput, targets: Sequence[Target], text_mask: Tensor
@@ -52,93 +46,84 @@ class GroundingCriterion:
             targets: One per image; crowds are left out.
             text_mask: Boolean [B, M], True where a token is real.
         """
-        boxes = [target.boxes[~target.crowd] for target in targets]
-        tokens = [
-            (target.shows[~target.crowd].float() @ target.positive_map.float()) > 0
-            for target in targets
-        ]
-        sizes = [target.size for target in targets]
+        objects = self.objects(targets)
         layers = [
-            self._layer(layer, boxes, tokens, sizes, text_mask)
+            self.terms(layer, self.match(layer, objects), objects, text_mask)
             for layer in (*output.intermediate, output)
         ]
         return {term: torch.stack([layer[term] for layer in layers]).sum() for term in layers[0]}
 
-    def _layer(
+    def objects(self, targets: Sequence[Target]) -> list[Objects]:
+        """Return the boxes of each image that can be learned: all but crowds."""
+        # Inclusive ends move the centre and the far side by half a pixel towards each other.
+        inset = _INCLUSIVE_INSET if self.inclusive else 0.0
+        return [
+            Objects(
+                target.boxes[~target.crowd],
+                (target.shows[~target.crowd].float() @ target.positive_map.float()) > 0,
+                target.size,
+                inset,
+            )
+            for target in targets
+        ]
+
+    def match(self, layer: GroundingOutput, objects: Sequence[Objects]) -> Tensor:
+        """Pair the regions of a layer with boxes.
+
+        Returns:
+            The index of the box that each region takes, [B, N], -1 for none.
+        """
+        images = zip(layer.logits, layer.boxes, layer.priors, strict=True)
+        return torch.stack(
+            [
+                self.matcher.match(Regions(*regions, layer.level_sizes), own)
+                for regions, own in zip(images, objects, strict=True)
+            ]
+        )
+
+    def terms(
         self,
         layer: GroundingOutput,
-        boxes: list[Tensor],
-        tokens: list[Tensor],
-        sizes: list[tuple[int, int]],
+        matching: Tensor,
+        objects: Sequence[Objects],
         text_mask: Tensor,
     ) -> dict[str, Tensor]:
-        matching = self.match(layer, boxes, tokens, sizes)
+        """Compute the terms of one layer.
+
+        Args:
+            layer: What the head says of its regions.
+            matching: The box that each region takes, [B, N], -1 for none.
+            objects: The boxes, per image.
+            text_mask: Boolean [B, M], True where a token is real.
+        """
         matched = matching >= 0
-        truth = torch.cat([b[m[m >= 0]] for b, m in zip(boxes, matching, strict=True)])
-        predicted = layer.boxes[matched]
+        truth = torch.cat([own.boxes[m[m >= 0]] for own, m in zip(objects, matching, strict=True)])
+        predicted, priors = layer.boxes[matched], layer.priors[matched]
         extents = torch.tensor(
-            [[width, height] * 2 for height, width in sizes], device=truth.device
+            [[width, height] * 2 for height, width in (own.size for own in objects)],
+            device=truth.device,
         ).repeat_interleave(matched.sum(1), dim=0)
         distance = box_l1_loss(predicted, truth, extents)
-        priors = layer.priors[matched]
         if self.inclusive:
             priors, predicted, truth = inclusive(priors), inclusive(predicted), inclusive(truth)
             # A box thinner than a pixel has no inclusive end; it counts as having no width.
             predicted = torch.cat(
                 [predicted[:, :2], torch.maximum(predicted[:, :2], predicted[:, 2:])], dim=-1
             )
-        if self.assignment == "atss":
-            # Boxes predicted from the middle of an object count more, as in GLIP and FCOS.
-            centerness = centerness_target(priors, truth)
-            weight = centerness
-        else:
-            # A query has no place of its own: how well it fits takes the role of how central it is.
-            centerness = box_iou(predicted.detach(), truth).diagonal()
-            weight = torch.ones_like(centerness)
+        centerness = self.matcher.centerness(priors, predicted, truth)
+        weight = self.matcher.weights(centerness)
         count, weights = _mean_over_processes(matched.sum().float(), weight.sum())
         count, weights = count.clamp(min=1), weights.clamp(min=1e-6)
-        target = token_target(matching, tokens)
+        wanted = token_target(matching, [own.tokens for own in objects])
         quality = torch.nn.functional.binary_cross_entropy_with_logits(
             layer.centerness[matched], centerness, reduction="sum"
         )
         return {
-            "token": token_focal_loss(layer.logits, target, text_mask) / count,
+            "token": token_focal_loss(layer.logits, wanted, text_mask) / count,
             "giou": (box_giou_loss(predicted, truth) * weight).sum() / weights,
             "l1": (distance * weight).sum() / weights,
             "centerness": quality / count,
         }
-
-    def match(
-        self,
-        layer: GroundingOutput,
-        boxes: list[Tensor],
-        tokens: list[Tensor],
-        sizes: list[tuple[int, int]],
-    ) -> Tensor:
-        """Pair the regions of a layer with boxes.
-
-        Args:
-            layer: What the head says of the regions.
-            boxes: Per image, [G, 4], xyxy pixels.
-            tokens: Per image, Boolean [G, M], True where box g shows token m.
-            sizes: Per image, (height, width) inside the padding.
-
-        Returns:
-            The index of the box that each region takes, [B, N], -1 for none.
-        """
-        if self.assignment == "atss":
-            # Inclusive ends move the centre and the far side by half a pixel towards each other.
-            margin = 0.51 if self.inclusive else 0.01
-            rows = [
-                atss(priors, layer.level_sizes, truth, margin=margin)
-                for priors, truth in zip(layer.priors, boxes, strict=True)
-            ]
-        else:
-            rows = [
-                self.hungarian(layer.logits[b], layer.boxes[b], boxes[b], tokens[b], sizes[b])
-                for b in range(len(boxes))
-            ]
-        return torch.stack(rows)
 
 
 def _mean_over_processes(*values: Tensor) -> list[Tensor]:

@@ -1,6 +1,6 @@
-"""The loss terms: alignment of regions and tokens, boxes, and centerness.
+"""The loss terms: alignment of regions and tokens, and boxes.
 
-Which region takes which box is decided before (`glip_pl.training.matching`), and by how much a
+Which region takes which box is decided before (`glip_pl.matching`), and by how much a
 term is divided after (`glip_pl.training.criterion`).
 """
 
@@ -35,19 +35,6 @@ def token_focal_loss(
     weight = (1 - alpha) + (2 * alpha - 1) * truth
     loss = weight * wrong**gamma * cross_entropy
     return (loss * mask[:, None]).sum()
-
-
-def centerness_target(anchors: Tensor, boxes: Tensor) -> Tensor:
-    """How central an anchor lies in its box, [P] in [0, 1] (FCOS, arXiv 1904.01355, Eq. 3).
-
-    Args:
-        anchors: [P, 4], xyxy pixels; their centres lie inside the boxes.
-        boxes: [P, 4], xyxy pixels.
-    """
-    center = to_cxcywh(anchors)[:, :2]
-    before, after = center - boxes[:, :2], boxes[:, 2:] - center
-    ratio = torch.minimum(before, after) / torch.maximum(before, after).clamp(min=1e-6)
-    return ratio.clamp(min=0).prod(-1).sqrt()
 
 
 def box_l1_loss(predicted: Tensor, boxes: Tensor, sizes: Tensor) -> Tensor:

@@ -108,7 +108,7 @@ class GroundingTask(LightningModule):
             initial_temperature=initial_temperature,
             initial_box_scale=initial_box_scale,
         )
-        self.criterion = GroundingCriterion(fusion.assignment, inclusive=inclusive_losses)
+        self.criterion = GroundingCriterion(fusion.make_matcher(), inclusive=inclusive_losses)
         self.loss_weights = asdict(loss_weights or LossWeights())
         self.optimizer_settings = optimizer or OptimizerSettings()
         self.schedule = schedule or Cosine()

@@ -28,6 +28,9 @@ _MOVED = {
     "task": "training.task",
 }
 
+# Arguments that are gone, by class: a configuration may go on giving the value that they had.
+_RETIRED = {"fusion_plugins.deep.DeepFusion": {"direction": "both"}}
+
 
 def current_path(path: str) -> str:
     """Return where a class lies today; what never moved is returned as it is."""
@@ -43,14 +46,23 @@ def current_path(path: str) -> str:
 
 
 def with_current_paths(described: Any) -> Any:
-    """Return a configuration of nested dicts and lists whose ``class_path`` are those of today."""
+    """Return a configuration of nested dicts and lists in today's words.
+
+    Every ``class_path`` is that of today, and arguments that are gone are left out, unless they
+    have a value that nothing does today: the parser then names it.
+    """
     if isinstance(described, dict):
-        return {
-            key: current_path(value)
-            if key == "class_path" and isinstance(value, str)
-            else with_current_paths(value)
-            for key, value in described.items()
-        }
+        current = {key: with_current_paths(value) for key, value in described.items()}
+        if isinstance(path := current.get("class_path"), str):
+            current["class_path"] = current_path(path)
+            if isinstance(given := current.get("init_args"), dict):
+                retired = _RETIRED.get(current["class_path"], {})
+                current["init_args"] = {
+                    name: value
+                    for name, value in given.items()
+                    if name not in retired or value != retired[name]
+                }
+        return current
     if isinstance(described, list):
         return [with_current_paths(value) for value in described]
     return described

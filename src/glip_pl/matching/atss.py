@@ -7,6 +7,34 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from glip_pl.boxes import to_cxcywh
+from glip_pl.matching.matcher import Matcher, Objects, Regions
+
+
+class ATSSMatcher(Matcher):
+    """Match cells with anchors by `atss`; boxes predicted from the middle of an object count more.
+
+    Args:
+        num_candidates: Candidates per pyramid level and box.
+    """
+
+    def __init__(self, num_candidates: int = 9) -> None:
+        self.num_candidates = num_candidates
+
+    def match(self, regions: Regions, objects: Objects) -> Tensor:
+        """See `Matcher`."""
+        return atss(
+            *(regions.priors, regions.level_sizes, objects.boxes),
+            num_candidates=self.num_candidates,
+            margin=0.01 + objects.inset,
+        )
+
+    def centerness(self, priors: Tensor, predicted: Tensor, boxes: Tensor) -> Tensor:
+        """See `centerness_target`."""
+        return centerness_target(priors, boxes)
+
+    def weights(self, centerness: Tensor) -> Tensor:
+        """Weigh a box by how central its anchor is, as in GLIP and FCOS."""
+        return centerness
 
 
 @torch.no_grad()
@@ -57,3 +85,19 @@ def atss(
     wanted.scatter_(0, index, (candidate_iou >= threshold) & inside)
     best, matching = torch.where(wanted, iou, -1.0).max(1)
     return torch.where(best >= 0, matching, -1)
+
+
+def centerness_target(anchors: Tensor, boxes: Tensor) -> Tensor:
+    """Compute how central an anchor lies in its box (FCOS, arXiv 1904.01355, Eq. 3).
+
+    Args:
+        anchors: [P, 4], xyxy pixels; their centres lie inside the boxes.
+        boxes: [P, 4], xyxy pixels.
+
+    Returns:
+        [P] in [0, 1].
+    """
+    center = to_cxcywh(anchors)[:, :2]
+    before, after = center - boxes[:, :2], boxes[:, 2:] - center
+    ratio = torch.minimum(before, after) / torch.maximum(before, after).clamp(min=1e-6)
+    return ratio.clamp(min=0).prod(-1).sqrt()

@@ -4,9 +4,15 @@ from itertools import permutations
 import pytest
 import torch
 
-from glip_pl.training.matching.hungarian import HungarianMatcher
+from glip_pl.matching import HungarianMatcher, Objects, Regions
 
 SIZE = (50, 100)  # (height, width)
+
+
+def match(logits, boxes, target_boxes, target_tokens, **costs):
+    """Match the regions of one image; where they started from does not matter."""
+    regions = Regions(logits, boxes, torch.zeros_like(boxes), (len(boxes),))
+    return HungarianMatcher(**costs).match(regions, Objects(target_boxes, target_tokens, SIZE))
 
 
 def squares(*lefts):
@@ -42,10 +48,10 @@ def scalar_cost(logits, box, target_box, target_tokens):
 
 def test_the_total_counts_not_the_nearest():
     # Nearest first would pay 1 + 10; the other pairing costs 6 + 3.
-    matcher = HungarianMatcher(token_cost=0, l1_cost=1, giou_cost=0)
+    costs = {"token_cost": 0, "l1_cost": 1, "giou_cost": 0}
     regions, targets = squares(4, 0), squares(3, 10)
 
-    matching = matcher(torch.zeros(2, 1), regions, targets, torch.ones(2, 1).bool(), SIZE)
+    matching = match(torch.zeros(2, 1), regions, targets, torch.ones(2, 1).bool(), **costs)
 
     assert matching.tolist() == [1, 0]
 
@@ -53,7 +59,7 @@ def test_the_total_counts_not_the_nearest():
 def test_of_equal_boxes_the_tokens_decide():
     logits = torch.tensor([[-1.0, 3.0], [2.0, -1.0]])
 
-    matching = HungarianMatcher()(logits, squares(0, 0), squares(0, 0), torch.eye(2).bool(), SIZE)
+    matching = match(logits, squares(0, 0), squares(0, 0), torch.eye(2).bool())
 
     assert matching.tolist() == [1, 0]
 
@@ -64,7 +70,7 @@ def test_no_other_matching_is_cheaper(seed):
     logits, boxes, target_boxes = 3 * torch.randn(5, 4), random_boxes(5), random_boxes(3)
     target_tokens = torch.tensor([[0, 1, 0, 0], [1, 1, 1, 0], [0, 0, 0, 1]]).bool()
 
-    matching = HungarianMatcher()(logits, boxes, target_boxes, target_tokens, SIZE)
+    matching = match(logits, boxes, target_boxes, target_tokens)
 
     def total(regions):  # Region regions[g] takes box g.
         return sum(
@@ -82,18 +88,14 @@ def test_the_order_of_regions_does_not_matter():
     logits, boxes, target_boxes = torch.randn(6, 2), random_boxes(6), random_boxes(2)
     order = torch.randperm(6)
 
-    def match(ids):
-        return HungarianMatcher()(
-            logits[ids], boxes[ids], target_boxes, torch.eye(2).bool(), SIZE
-        ).tolist()
+    def matched(ids):
+        return match(logits[ids], boxes[ids], target_boxes, torch.eye(2).bool()).tolist()
 
-    assert match(order) == [match(torch.arange(6))[n] for n in order]
+    assert matched(order) == [matched(torch.arange(6))[n] for n in order]
 
 
 def test_an_image_without_boxes_takes_nothing():
-    matching = HungarianMatcher()(
-        torch.zeros(2, 3), squares(0, 5), torch.zeros(0, 4), torch.zeros(0, 3).bool(), SIZE
-    )
+    matching = match(torch.zeros(2, 3), squares(0, 5), torch.zeros(0, 4), torch.zeros(0, 3).bool())
 
     assert matching.tolist() == [-1, -1]
 
@@ -101,9 +103,7 @@ def test_an_image_without_boxes_takes_nothing():
 def test_with_more_boxes_than_regions_every_region_takes_one():
     target_tokens = torch.ones(3, 1).bool()
 
-    matching = HungarianMatcher()(
-        torch.zeros(2, 1), squares(80, 0), squares(0, 40, 80), target_tokens, SIZE
-    )
+    matching = match(torch.zeros(2, 1), squares(80, 0), squares(0, 40, 80), target_tokens)
 
     assert matching.tolist() == [2, 0]
 
@@ -111,9 +111,7 @@ def test_with_more_boxes_than_regions_every_region_takes_one():
 def test_a_masked_token_does_not_count():
     logits = torch.tensor([[-1.0, -math.inf], [2.0, -math.inf]])
 
-    matching = HungarianMatcher()(
-        logits, squares(0, 0), squares(0), torch.tensor([[True, False]]), SIZE
-    )
+    matching = match(logits, squares(0, 0), squares(0), torch.tensor([[True, False]]))
 
     assert matching.tolist() == [-1, 0]
 
@@ -123,4 +121,4 @@ def test_a_diverged_model_is_named():
     boxes[0, 2] = math.nan
 
     with pytest.raises(RuntimeError, match=r"1 of 2 matching costs.*diverged"):
-        HungarianMatcher()(torch.zeros(2, 1), boxes, squares(0), torch.ones(1, 1).bool(), SIZE)
+        match(torch.zeros(2, 1), boxes, squares(0), torch.ones(1, 1).bool())

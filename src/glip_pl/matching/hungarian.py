@@ -5,18 +5,18 @@ For regions that are a set rather than cells with anchors. See DETR, Sec. 3.1
 """
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.ops import generalized_box_iou
+from torchvision.ops import box_iou, generalized_box_iou
 
 from glip_pl.boxes import to_cxcywh
+from glip_pl.matching.matcher import Matcher, Objects, Regions
 
 # Of the focal loss, Lin et al. (https://arxiv.org/abs/1708.02002).
 ALPHA, GAMMA = 0.25, 2.0
 
 
-class HungarianMatcher:
+class HungarianMatcher(Matcher):
     """Pair regions with boxes so that the total cost is least.
 
     Args:
@@ -33,22 +33,8 @@ class HungarianMatcher:
         self.giou_cost = giou_cost
 
     @torch.no_grad()
-    def __call__(
-        self,
-        logits: Tensor,
-        boxes: Tensor,
-        target_boxes: Tensor,
-        target_tokens: Tensor,
-        size: tuple[int, int],
-    ) -> Tensor:
-        """Match the regions of one image.
-
-        Args:
-            logits: Alignment scores before the sigmoid, [N, M].
-            boxes: Predicted, [N, 4], xyxy pixels.
-            target_boxes: [G, 4], xyxy pixels.
-            target_tokens: Boolean [G, M], True where box g should align with token m.
-            size: (height, width) of the image in pixels.
+    def match(self, regions: Regions, objects: Objects) -> Tensor:
+        """Pair the regions of one image with its boxes.
 
         Returns:
             The box that each region takes, [N], -1 for none. With more boxes than regions, the
@@ -57,23 +43,36 @@ class HungarianMatcher:
         Raises:
             RuntimeError: A cost is not finite.
         """
-        matching = torch.full((len(logits),), -1, dtype=torch.long, device=logits.device)
-        if not len(target_boxes):
+        # Prediction makes a plugin's matcher importable, but never needs SciPy.
+        from scipy.optimize import linear_sum_assignment
+
+        device = regions.logits.device
+        matching = torch.full((len(regions.logits),), -1, dtype=torch.long, device=device)
+        if not len(objects.boxes):
             return matching
-        with torch.autocast(logits.device.type, enabled=False):
+        with torch.autocast(device.type, enabled=False):
+            boxes, truth = regions.boxes.float(), objects.boxes.float()
             cost = (
-                self.token_cost * _token_cost(logits.float(), target_tokens)
-                + self.l1_cost * _l1_cost(boxes.float(), target_boxes.float(), size)
-                - self.giou_cost * generalized_box_iou(boxes.float(), target_boxes.float())
+                self.token_cost * _token_cost(regions.logits.float(), objects.tokens)
+                + self.l1_cost * _l1_cost(boxes, truth, objects.size)
+                - self.giou_cost * generalized_box_iou(boxes, truth)
             ).cpu()
         if not cost.isfinite().all():
             raise RuntimeError(
                 f"{int((~cost.isfinite()).sum())} of {cost.numel()} matching costs are not finite: "
                 "training has diverged; lower the learning rate or set trainer.gradient_clip_val"
             )
-        regions, taken = (torch.from_numpy(ids) for ids in linear_sum_assignment(cost.numpy()))
-        matching[regions.to(matching.device)] = taken.to(matching.device)
+        rows, taken = (torch.from_numpy(ids) for ids in linear_sum_assignment(cost.numpy()))
+        matching[rows.to(device)] = taken.to(device)
         return matching
+
+    def centerness(self, priors: Tensor, predicted: Tensor, boxes: Tensor) -> Tensor:
+        """Compute the IoU of prediction and box.
+
+        A query has no place of its own: how well it fits takes the role of how central it is.
+        """
+        overlap: Tensor = box_iou(predicted.detach(), boxes)
+        return overlap.diagonal()
 
 
 def _token_cost(logits: Tensor, target_tokens: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 import torch
 
 from glip_pl.boxes import to_xyxy
-from glip_pl.training.matching.atss import atss
+from glip_pl.matching.atss import atss
 
 
 def squares(centers, side):
