@@ -5,10 +5,9 @@ from math import ceil
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
-from glip_pl.data.formats.common.image_files import MOST_PIXELS
-from glip_pl.data.formats.common.tar_files import image_file
+from glip_pl.data.formats.common.decoders import MOST_PIXELS, as_rgb, open_image
 
 
 def read_image(
@@ -21,7 +20,8 @@ def read_image(
     """Read an image file the way a viewer would show it.
 
     The camera's orientation is applied, and grey, 16 bit, palette and transparent images become
-    RGB; transparency is dropped. Nothing is decoded of an image of more than 100 megapixels.
+    RGB (`as_rgb`). Nothing is decoded of an image of more than 100 megapixels, or by a decoder of
+    anything but photographs.
 
     Args:
         path: The file; it may lie in a tar file.
@@ -37,7 +37,7 @@ def read_image(
         ValueError: The file is missing, broken, too large, no image, or of another size.
     """
     try:
-        with Image.open(image_file(path) if content is None else BytesIO(content)) as file:
+        with open_image(path if content is None else BytesIO(content)) as file:
             width, height = file.size
             if width * height > MOST_PIXELS:
                 raise ValueError(f"its header says {width} x {height} pixels, too many")
@@ -47,9 +47,7 @@ def read_image(
             image = ImageOps.exif_transpose(file)
             if image.size != file.size:  # The camera was held upright.
                 width, height = height, width
-            if image.mode.startswith("I;16"):  # Pillow would cut 16 bit values off at 255.
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            pixels = np.array(image.convert("RGB"))
+            pixels = np.array(as_rgb(image))
     except Exception as error:  # Decoders raise nearly anything when the bytes are wrong.
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise ValueError(

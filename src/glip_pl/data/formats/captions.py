@@ -203,4 +203,4 @@ def _joined(pairs: Iterable[_Pair], folder: ImageFolder) -> AnnotationSet:
             note(folder.problems, told, image)
         else:
             records.append(Record(len(records) + 1, image, told, caption=caption))
-    return AnnotationSet(folder.path, records, problems=folder.problems)
+    return AnnotationSet(folder.path, folder.certain(records), problems=folder.problems)

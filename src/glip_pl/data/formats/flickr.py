@@ -100,7 +100,9 @@ def _read_split(root: Path, pictures: Sequence[str]) -> AnnotationSet:
                 for box in boxes.get(phrase.entity, ())
             )
             records.append(Record(len(records) + 1, found, size, links, caption))
-    return AnnotationSet(folder.path, records, problems=folder.problems, unread=dict(unread))
+    return AnnotationSet(
+        folder.path, folder.certain(records), problems=folder.problems, unread=dict(unread)
+    )
 
 
 def _without_box(phrase: _Phrase, scenes: set[str]) -> str:

@@ -28,6 +28,7 @@ NO_RECORD = "image entry without a number as id, a file_name, a height and a wid
 REPEATED_IMAGE = "repeated image id"
 REPEATED_CATEGORY = "repeated category id"
 MISSING_FILE = "missing image file"
+UNSURE_FILE = "image file that several names lead to once their folders or capitals are dropped"
 OUTSIDE_FOLDER = "image file outside the folder of images"
 UNKNOWN_IMAGE = "annotation of an unknown image"
 UNKNOWN_CATEGORY = "annotation of an unknown category"

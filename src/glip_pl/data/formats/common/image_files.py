@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -18,8 +17,9 @@ from PIL import Image
 
 from glip_pl.data.annotations import Problems
 from glip_pl.data.formats.common.checks import note
+from glip_pl.data.formats.common.decoders import MOST_PIXELS, open_image
 from glip_pl.data.formats.common.records import AnnotationSet, Record
-from glip_pl.data.formats.common.tar_files import image_file, read_bytes
+from glip_pl.data.formats.common.tar_files import read_bytes
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 EMPTY = "empty image file"
@@ -29,7 +29,6 @@ TOO_LARGE = "image of more than 100 megapixels"
 OTHER_SIZE = "image whose record has another size"
 TURNED = "image that its EXIF orientation turns, and its record does not"
 
-MOST_PIXELS = 100_000_000
 _ORIENTATION = 0x0112  # The EXIF tag; 1 is upright, and 5 to 8 swap height and width.
 _THREADS = 4
 _IN_TAR = ".tar" + os.sep
@@ -62,7 +61,7 @@ def _read_header(path: str) -> Header | str:
     try:
         if _IN_TAR not in path and os.path.getsize(path) == 0:
             return EMPTY
-        with Image.open(_openable(path)) as file:
+        with open_image(_openable(path)) as file:
             return _header(file)
     except Image.DecompressionBombError:
         return TOO_LARGE
@@ -80,7 +79,7 @@ def image_problem(path: str, size: tuple[int, int]) -> tuple[str | None, int]:
     if header.size != size:
         return (TURNED if header.stored == size else OTHER_SIZE), header.orientation
     try:
-        with Image.open(_openable(path)) as file:
+        with open_image(_openable(path)) as file:
             file.draft("L", (1, 1))  # JPEG: all of the file is read, an eighth of it computed.
             file.load()
     except Exception as error:
@@ -186,9 +185,9 @@ def _in_threads(work: Callable[..., T], *arguments: Iterable[Any]) -> list[T]:
         return list(threads.map(work, *arguments))
 
 
-def _openable(path: str) -> str | Path | BytesIO:
-    """Give what Pillow opens; finding out whether a path leads into a tar file takes time."""
-    return image_file(Path(path)) if _IN_TAR in path else path
+def _openable(path: str) -> str | Path:
+    """Mark a path into a tar file as one; finding that out for every path takes time."""
+    return Path(path) if _IN_TAR in path else path
 
 
 def _header(file: Image.Image) -> Header:

@@ -7,14 +7,23 @@ from pathlib import Path
 from typing import Self
 
 from glip_pl.data.annotations import Problems
-from glip_pl.data.formats.common.checks import file_problem, note
+from glip_pl.data.formats.common.checks import MISSING_FILE, OUTSIDE_FOLDER, UNSURE_FILE, note
 from glip_pl.data.formats.common.detection_sets import folder_split, subfolders
+from glip_pl.data.formats.common.file_names import FilesBelow, leads_out, parts_from, plain_name
+from glip_pl.data.formats.common.records import Record
 
 # A split's word in a file name, "refcoco_testA" or "train2017"; never part of a longer word.
 _SPLIT = re.compile(r"(?<![a-zA-Z])(train|val|test[AB]?)(?:id(?:ation)?)?(?![a-zA-Z])")
 _REFERENCES = re.compile(r"g?refs\([a-z]+\)\.(p|json)")
 _FOLDERS = ("images", "train2014", "train2017", "flickr30k-images", "flickr30k_images")
-_FIRST = 20
+_LOOKED_AT = 10_000
+_PROBES = 20
+# From which part on a name may count: the same number of folders dropped, or of parts kept.
+_STARTS_INSIDE = (0, 1, 2, 3, -4, -3, -2, -1)
+_STARTS_OUTSIDE = (*range(1, 13), -4, -3, -2, -1)
+
+# The first part that counts, of names inside the folder and of names that lead out of it.
+Cuts = tuple[int, int]
 
 
 def sources(
@@ -71,42 +80,52 @@ def split_of(stem: str) -> str | None:
 
 
 class ImageFolder:
-    """The folder of a set's images, which knows the files that it has been asked for.
+    """The folder of a set's images, which finds the files that annotations name.
 
     Attributes:
         path: The folder.
-        problems: Gains the files that are missing, or outside the folder.
+        problems: Gains the files that are missing, outside the folder, or not certain.
     """
 
-    def __init__(self, path: Path, problems: Problems) -> None:
+    def __init__(self, path: Path, problems: Problems, cuts: Cuts = (0, 0)) -> None:
         self.path, self.problems = path, problems
+        self._cuts = cuts
+        self._files = FilesBelow(path)
         self._found: dict[str, str | None] = {}
+        # Which written name each file was found by first, and the files found by several.
+        self._written: dict[str, str] = {}
+        self._unsure: set[str] = set()
 
     @classmethod
-    def near(cls, source: Path, names: Iterable[str], problems: Problems) -> Self:
-        """Find the folder near an annotation file that has one of a set's first images.
+    def near(
+        cls, source: Path, names: Iterable[str], problems: Problems, split: str | None = None
+    ) -> Self:
+        """Find the folder near an annotation file that has most of some images of a set.
 
-        It is ``images`` or has another usual name, or is named after the split of the file.
+        It is ``images`` or has another usual name, or is named after the split. Names of other
+        machines, and of folders that a download need not have, count from the part that is there.
 
         Args:
             source: The annotation file, or the folder of a set.
             names: File names of images.
             problems: What `find` adds to.
+            split: The split, where the name of the file does not tell it.
         """
-        start = source if source.is_dir() else source.parent
-        around = [start, start.parent, start.parent.parent]
-        split = split_of(source.stem)
-        below = [
-            f for base in around[:2] for f in (*subfolders(base / "images"), *subfolders(base))
-        ]
-        places = [base / name for base in around for name in _FOLDERS]
-        places += [folder for folder in below if split and folder_split(folder.name) == split]
-        places += around
-        first = list(islice(names, _FIRST))
+        wanted = [plain_name(name) for name in islice(names, _LOOKED_AT)]
+        some = wanted[:: max(1, len(wanted) // _PROBES)]
+        places = _places(source, split or split_of(source.stem))
+        best, most = (places[0], (0, 0)), 0
         for place in places:
-            if any(file_problem(str(place), name) is None for name in first):
-                return cls(place, problems)
-        return cls(start.parent / "images" if start.name == "annotations" else places[0], problems)
+            found, cuts = _fitting(FilesBelow(place), some)
+            if found > most:
+                best, most = (place, cuts), found
+            if found == len(some):
+                break
+        return cls(best[0], problems, best[1])
+
+    def for_split(self, problems: Problems) -> Self:
+        """Look into the same folder for the images of one split, whose problems are apart."""
+        return type(self)(self.path, problems, self._cuts)
 
     def find(self, name: str, subfolder: str = "") -> str | None:
         """Find an image file, which many captions may share.
@@ -118,10 +137,67 @@ class ImageFolder:
         Returns:
             Its path below the folder, with forward slashes; None when it is missing.
         """
-        asked = f"{subfolder}/{name}" if subfolder else name
+        plain = plain_name(name)
+        asked = f"{subfolder}/{plain}" if subfolder else plain
         if asked not in self._found:
-            usable = [o for o in (name, asked) if file_problem(str(self.path), o) is None]
-            self._found[asked] = usable[0] if usable else None
+            options = (_cut(plain, self._cuts), asked)
+            found = next((f for o in options if (f := self._files.find(o)) is not None), None)
+            self._found[asked] = found
+            if found is not None and self._written.setdefault(found, asked) != asked:
+                self._unsure.add(found)
         if self._found[asked] is None:
-            note(self.problems, file_problem(str(self.path), name), name)
+            note(self.problems, OUTSIDE_FOLDER if leads_out(plain) else MISSING_FILE, name)
         return self._found[asked]
+
+    def certain(self, records: Iterable[Record]) -> list[Record]:
+        """Leave out the records whose file other names led to as well; called after the last one.
+
+        "cam1/1.jpg" and "cam2/1.jpg" beside a lone "1.jpg" may both mean it.
+        """
+        kept = []
+        for record in records:
+            if record.file_name in self._unsure:
+                note(self.problems, UNSURE_FILE, record.file_name)
+            else:
+                kept.append(record)
+        return kept
+
+
+def _places(source: Path, split: str | None) -> list[Path]:
+    """List the folders that may have the images of an annotation file, the likeliest first."""
+    start = source if source.is_dir() else source.parent
+    if start.name == "annotations":
+        around = [start.parent, start, start.parent.parent]
+    else:
+        around = [start, start.parent, start.parent.parent]
+    below = [f for base in around[:2] for f in (*subfolders(base / "images"), *subfolders(base))]
+    places = [around[0] / "images"]
+    places += [folder for folder in below if split and folder_split(folder.name) == split]
+    places += around[:1]
+    places += [base / name for base in around for name in _FOLDERS]
+    return list(dict.fromkeys([*places, *around]))
+
+
+def _fitting(files: FilesBelow, names: Sequence[str]) -> tuple[int, Cuts]:
+    """Count the names that a folder has files of, cut to those of their parts that fit best.
+
+    Whole names come first, then long ones: "cam1/1.jpg" tells more than "1.jpg".
+    """
+    inside = [name for name in names if not leads_out(name)]
+    outside = [name for name in names if leads_out(name)]
+    total, cuts = 0, []
+    for group, starts in ((inside, _STARTS_INSIDE), (outside, _STARTS_OUTSIDE)):
+        best, most = 0, 0
+        for start in starts:
+            found = sum(files.find(parts_from(name, start)) is not None for name in group)
+            if found > most:
+                best, most = start, found
+            if found == len(group):
+                break
+        total += most
+        cuts.append(best)
+    return total, (cuts[0], cuts[1])
+
+
+def _cut(name: str, cuts: Cuts) -> str:
+    return parts_from(name, cuts[leads_out(name)])

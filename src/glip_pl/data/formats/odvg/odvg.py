@@ -93,7 +93,9 @@ def _read_file(file: Path) -> AnnotationSet:
             if caption is not None or "detection" in line:
                 both = (*annotations, *regions)
                 records.append(Record(number, found, size, both, caption))
-    return AnnotationSet(folder.path, records, dict(sorted(names.items())), problems=problems)
+    return AnnotationSet(
+        folder.path, folder.certain(records), dict(sorted(names.items())), problems=problems
+    )
 
 
 def _label_map(file: Path) -> dict[int, str]:

@@ -57,12 +57,13 @@ class RefCoco(Format):
         splits: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
         for position, reference in enumerate(_read_references(source)):
             splits.setdefault(str(reference.get("split", "all")), []).append((position, reference))
-        images = ImageFolder.near(source, (name for name, _ in instances.images.values()), {}).path
+        near = ImageFolder.near(source, (name for name, _ in instances.images.values()), {})
         sets = {}
         for split, references in splits.items():
-            folder = ImageFolder(images, problems)
+            folder = near.for_split(problems)
             records = [r for given in references for r in _records(*given, instances, folder)]
-            sets[split] = AnnotationSet(images, records, instances.names, problems=problems)
+            records = folder.certain(records)
+            sets[split] = AnnotationSet(near.path, records, instances.names, problems=problems)
             problems = {}
         return sets
 

@@ -6,11 +6,10 @@ from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
-from PIL import Image
-
 from glip_pl.data.annotations import Problems
 from glip_pl.data.formats.common.caption_spans import NO_CAPTION, SPAN_OUTSIDE, checked_spans
 from glip_pl.data.formats.common.checks import checked_box, note
+from glip_pl.data.formats.common.decoders import open_image
 from glip_pl.data.formats.common.records import Annotation, Record
 from glip_pl.data.formats.common.values import WRONG, size_of, texts
 
@@ -81,7 +80,7 @@ def _size(document: Mapping[str, Any], image: Callable[[], bytes]) -> tuple[int,
 
 def _upright_size(image: bytes) -> tuple[int, int]:
     """Read (height, width) of an image file's bytes, after its EXIF orientation is applied."""
-    with Image.open(BytesIO(image)) as file:
+    with open_image(BytesIO(image)) as file:
         turned = file.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
         return (file.width, file.height) if turned else (file.height, file.width)
 
