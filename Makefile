@@ -27,7 +27,7 @@ START := $(if $(WEIGHTS),--weights=$(WEIGHTS))
 TRAINED := $(if $(CKPT),--ckpt_path=$(CKPT)) $(START)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data train test lint types format benchmark speed predict parity compare few-shot tensorboard clean
+.PHONY: help setup data train test lint types format benchmark speed predict parity compare few-shot coverage docs tensorboard clean
 
 help: ## List the targets and their settings
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -108,8 +108,15 @@ few-shot: $(VENV)/.ready $(VENV)/.ready-small ## Train late and deep fusion on f
 test: $(VENV)/.ready $(VENV)/.ready-small ## Run the tests (ARGS go to pytest)
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n 2 $(ARGS)
 
-lint: $(VENV)/.ready ## Check style and the direction of imports
-	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/lint-imports
+coverage: $(VENV)/.ready $(VENV)/.ready-small ## Run the tests and print which lines they reach
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n 2 --cov --cov-report=term:skip-covered $(ARGS)
+
+docs: $(VENV)/.ready ## Build the documentation into build/docs
+	$(VENV)/bin/sphinx-build -W --keep-going -q -b html docs build/docs
+
+lint: $(VENV)/.ready ## Check style, the direction of imports and the Dockerfile
+	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/lint-imports \
+		&& $(VENV)/bin/hadolint Dockerfile
 
 types: $(VENV)/.ready ## Check types
 	$(VENV)/bin/mypy
