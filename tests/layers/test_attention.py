@@ -169,7 +169,7 @@ def test_a_token_unlike_every_position_keeps_its_weights():
         block.query.bias.fill_(20.0)
         block.key.weight.mul_(40)
         expected = block._attend(*attended_from(block, image, text), mask)
-        blocks = attention._attend_in_blocks(*attended_from(block, image, text))
+        blocks = attention._attend_in_blocks(*attended_from(block, image, text), (mask, None))
         found = block(image, text, mask)
 
     assert blocks is None
@@ -184,11 +184,43 @@ def test_scores_that_overflow_an_exponential_are_attended_to_at_once():
     folded, shift, values = attended_from(block, image, text)[1:]
     image[:, 7] *= 1000
     with torch.no_grad():
-        blocks = attention._attend_in_blocks(image, folded, shift, values)
+        blocks = attention._attend_in_blocks(image, folded, shift, values, (mask, None))
         update, *_ = block._attend(image, folded, shift, values, mask)
 
     assert blocks is None
     assert torch.isfinite(update).all()
+
+
+def padded_inputs():
+    """Two images, the second with a third of padding, and captions of different length."""
+    image, text, mask = unpadded_inputs()
+    mask[1, 20:] = False
+    seen = torch.ones(image.shape[:2], dtype=torch.bool)
+    seen[1, 200:] = False
+    return image, text, mask, seen
+
+
+def test_in_blocks_the_text_looks_at_real_positions_only():
+    block, inputs = random_block(), padded_inputs()
+    expected_image, expected_text = block(*inputs)
+
+    with torch.no_grad():
+        image, text = block(*inputs)
+
+    mask = inputs[2]
+    torch.testing.assert_close(image, expected_image, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(text[mask], expected_text[mask], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_what_a_padded_position_holds_does_not_reach_the_text(grad):
+    block, (image, text, mask, seen) = random_block(), padded_inputs()
+    other = torch.where(seen[..., None], image, 5.0)
+
+    with torch.set_grad_enabled(grad):
+        before, after = block(image, text, mask, seen)[1], block(other, text, mask, seen)[1]
+
+    torch.testing.assert_close(before[mask], after[mask])
 
 
 def attended_from(block, image, text):

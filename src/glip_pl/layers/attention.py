@@ -9,6 +9,7 @@ computed is the same. See GLIP, Sec. 3.2 (https://arxiv.org/abs/2112.03857).
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
 
 from glip_pl.layers.precision import at_least_fp32
 
@@ -26,8 +27,8 @@ class BiAttention(nn.Module):
     """Exchange features between image positions and text tokens, in both directions.
 
     As in official GLIP the residual starts from the normalised input, so with both gates at zero
-    the block applies its two LayerNorms and nothing else; and the text looks at every image
-    position, padded ones included.
+    the block applies its two LayerNorms and nothing else. There the text looks at every image
+    position, padded ones included; in Grounding DINO at the real ones.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class BiAttention(nn.Module):
         d_attention: int = 2048,
         num_heads: int = 8,
         dropout: float = 0.1,
+        drop_path: float = 0.0,
         init_gate: float = 1 / 6,
     ) -> None:
         """Build the block.
@@ -48,6 +50,7 @@ class BiAttention(nn.Module):
             d_attention: Width of queries, keys and values, all heads together.
             num_heads: Heads; they share `d_attention` equally.
             dropout: Probability of dropping an attention weight.
+            drop_path: Probability of dropping an update as a whole, image by image.
             init_gate: Start value of the gates that scale both updates; GLIP takes 1 / layers.
 
         Raises:
@@ -72,15 +75,20 @@ class BiAttention(nn.Module):
         self.text_out = nn.Linear(d_attention, d_text)
         self.image_gate = nn.Parameter(torch.full((d_model,), init_gate))
         self.text_gate = nn.Parameter(torch.full((d_text,), init_gate))
+        self.drop_path = StochasticDepth(drop_path, "row")
         _draw_projections(self)
 
-    def forward(self, image: Tensor, text: Tensor, text_mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, image: Tensor, text: Tensor, text_mask: Tensor, image_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Update both sides from each other.
 
         Args:
             image: Features of all positions, [B, N, d_model].
             text: Features of all tokens, [B, M, d_text].
             text_mask: Boolean [B, M], True where a token is real; at least one per row.
+            image_mask: Boolean [B, N], True where the text may look; it looks everywhere by
+                default. Where it is given, padded tokens learn nothing from the image.
 
         Returns:
             The updated image [B, N, d_model] and text [B, M, d_text].
@@ -96,19 +104,21 @@ class BiAttention(nn.Module):
             image.device.type == "cpu"
             and not (torch.is_grad_enabled() or self.training or torch.compiler.is_compiling())
             # Official GLIP updates padded tokens, too.
-            and bool(text_mask.all())
+            and (image_mask is not None or bool(text_mask.all()))
         ):
             # Each head's weights sum to one, so that the values can carry the bias, and the gate.
-            attended = _attend_in_blocks(
-                image, folded, shift, gate * (values + bias / self.num_heads)
-            )
+            values_and_bias = gate * (values + bias / self.num_heads)
+            masks = text_mask, image_mask
+            attended = _attend_in_blocks(image, folded, shift, values_and_bias, masks)
         if attended is None:
-            update, pooled, total = self._attend(image, folded, shift, values, text_mask)
-            image = image + gate * (update + bias)
+            update, pooled, total = self._attend(
+                image, folded, shift, values, text_mask, image_mask
+            )
+            image = image + self.drop_path(gate * (update + bias))
         else:
             image, pooled, total = attended
-        text_update = self._text_update(pooled, total)
-        return image, text + self.text_gate.to(text.dtype) * text_update
+        text_update = self.text_gate.to(text.dtype) * self._text_update(pooled, total)
+        return image, text + self.drop_path(text_update)
 
     def _fold_queries(self, text: Tensor) -> tuple[Tensor, Tensor]:
         """k_hm · (W_h x_n + b_h) as a product with x_n, [B, H, M, d], and a shift, [B, H, M]."""
@@ -124,7 +134,13 @@ class BiAttention(nn.Module):
         return torch.einsum("bhma,had->bhmd", values, out)
 
     def _attend(
-        self, image: Tensor, folded: Tensor, shift: Tensor, values: Tensor, text_mask: Tensor
+        self,
+        image: Tensor,
+        folded: Tensor,
+        shift: Tensor,
+        values: Tensor,
+        text_mask: Tensor,
+        image_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Weigh tokens for each position and positions for each token.
 
@@ -138,6 +154,8 @@ class BiAttention(nn.Module):
         # bf16 would round the weights of thousands of positions away.
         scores = at_least_fp32(scores).view(*shift.shape, -1)  # [B, H, M, N]
         to_image = scores.masked_fill(~text_mask[:, None, :, None], -torch.inf).softmax(2)
+        if image_mask is not None:
+            scores = scores.masked_fill(~image_mask[:, None, None], -torch.inf)
         to_text = scores.softmax(3)
         to_image = F.dropout(to_image, self.dropout, self.training)
         to_text = F.dropout(to_text, self.dropout, self.training)
@@ -163,43 +181,80 @@ class BiAttention(nn.Module):
 
 
 def _attend_in_blocks(
-    image: Tensor, folded: Tensor, shift: Tensor, values: Tensor
+    image: Tensor,
+    folded: Tensor,
+    shift: Tensor,
+    values: Tensor,
+    masks: tuple[Tensor, Tensor | None],
 ) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Attend as `BiAttention._attend` without dropout and padding; no score leaves the cache.
+    """Attend as `BiAttention._attend` without dropout; no score leaves the cache.
 
     One exponential serves both directions: divided by their sum over the tokens, the exp(s_nm) are
     what a position takes of each token, and divided by their sum over the positions, what a token
     takes of each position. Scores are counted from about the largest of their head, so that the
     exponentials stay within what float32 can hold.
 
+    The arguments are those of `BiAttention._attend`, the values with their bias, and as masks the
+    real tokens and, where some are padding, the real positions.
+
     Returns:
         The image with its update added, [B, N, d], and the rest of what `BiAttention._attend`
-        returns; or None where the scores of a head are spread so far that sums of exponentials
-        overflow or vanish.
+        returns, with zeros for padded tokens; or None where the scores of a head are spread so far
+        that sums of exponentials overflow or vanish.
     """
+    text_mask, image_mask = masks
     batch, heads, tokens, width = folded.shape
-    step = max(1, _BLOCK // (heads * tokens))
     updated, exact = torch.empty_like(image), at_least_fp32(shift)
-    pooled = exact.new_zeros(batch, heads * tokens, width)
+    pooled = exact.new_zeros(batch, heads, tokens, width)
     total = exact.new_zeros(batch, heads, tokens, 1)
-    least = exact.new_tensor(torch.inf)
     for b in range(batch):
-        query, value = folded[b].flatten(0, 1).T, values[b].flatten(0, 1)
-        seen = torch.addmm(shift[b].flatten(), image[b, ::_SAMPLED], query).view(-1, heads, tokens)
-        offset = (shift[b] - seen.amax((0, 2))[:, None]).flatten()
-        for first in range(0, image.shape[1], step):
-            cells = image[b, first : first + step]
-            scores = torch.addmm(offset, cells, query).view(-1, heads, tokens)
-            weights = scores.exp_()
-            total[b] += weights.sum(0)[..., None]
-            of_cell = weights.sum(2, keepdim=True)
-            least = torch.minimum(least, of_cell.amin())
-            pooled[b] += weights.flatten(1).T @ cells
-            weights *= of_cell.reciprocal()
-            torch.addmm(cells, weights.flatten(1), value, out=updated[b, first : first + step])
+        real = slice(None) if text_mask[b].all() else text_mask[b]
+        seen = None if image_mask is None or image_mask[b].all() else image_mask[b]
+        shares = _attend_image(
+            *(image[b], folded[b][:, real], shift[b][:, real], values[b][:, real]),
+            *(seen, updated[b]),
+        )
+        if shares is None:
+            return None
+        pooled[b][:, real], total[b][:, real] = shares
+    return updated, pooled, total
+
+
+def _attend_image(
+    image: Tensor,
+    folded: Tensor,
+    shift: Tensor,
+    values: Tensor,
+    seen: Tensor | None,
+    out: Tensor,
+) -> tuple[Tensor, Tensor] | None:
+    """Attend in one image, without padded tokens; write the updated positions [N, d] to `out`.
+
+    Returns:
+        Each token's mean of the positions that are seen, [H, M, d], and ones, [H, M, 1].
+    """
+    heads, tokens, width = folded.shape
+    query, value = folded.flatten(0, 1).T, values.flatten(0, 1)
+    total = at_least_fp32(shift).new_zeros(heads, tokens, 1)
+    pooled = total.new_zeros(heads * tokens, width)
+    least = total.new_tensor(torch.inf)
+    sample = torch.addmm(shift.flatten(), image[::_SAMPLED], query).view(-1, heads, tokens)
+    offset = (shift - sample.amax((0, 2))[:, None]).flatten()
+    step = max(1, _BLOCK // (heads * tokens))
+    for first in range(0, len(image), step):
+        some = slice(first, first + step)
+        scores = torch.addmm(offset, image[some], query).view(-1, heads, tokens)
+        weights = scores.exp_()
+        of_cell = weights.sum(2, keepdim=True)
+        least = torch.minimum(least, of_cell.amin())
+        to_text = weights if seen is None else weights * seen[some, None, None]
+        total += to_text.sum(0)[..., None]
+        pooled += to_text.flatten(1).T @ image[some]
+        weights *= of_cell.reciprocal()
+        torch.addmm(image[some], weights.flatten(1), value, out=out[some])
     if torch.minimum(least, total.amin()) < _VANISHED or not total.isfinite().all():
         return None
-    return updated, pooled.view(batch, heads, tokens, width) / total, torch.ones_like(total)
+    return pooled.view(heads, tokens, width) / total, torch.ones_like(total)
 
 
 def _draw_projections(block: nn.Module) -> None:

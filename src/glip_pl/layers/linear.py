@@ -1,13 +1,21 @@
-"""A linear layer with its bias and a GELU in one pass over memory, where oneDNN offers that."""
+"""A linear layer with its bias and activation in one pass over memory, where oneDNN offers that."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Activation = Literal["none", "gelu", "relu"]
+_ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "none": lambda x: x,
+    "gelu": F.gelu,
+    "relu": F.relu,
+}
 
-def linear(layer: nn.Linear, x: Tensor, *, activation: Literal["none", "gelu"] = "none") -> Tensor:
+
+def linear(layer: nn.Linear, x: Tensor, *, activation: Activation = "none") -> Tensor:
     """Apply a layer, and then the activation.
 
     For a gradient, for a compiler and on other devices they are the plain functions. On a CPU these
@@ -17,7 +25,7 @@ def linear(layer: nn.Linear, x: Tensor, *, activation: Literal["none", "gelu"] =
     Args:
         layer: Any linear layer with a bias.
         x: [..., in_features].
-        activation: The exact GELU, or none.
+        activation: The exact GELU, a ReLU, or none.
 
     Returns:
         [..., out_features], under autocast in its dtype.
@@ -32,7 +40,7 @@ def linear(layer: nn.Linear, x: Tensor, *, activation: Literal["none", "gelu"] =
             )
         return fused
     out: Tensor = layer(x)
-    return F.gelu(out) if activation == "gelu" else out
+    return _ACTIVATIONS[activation](out)
 
 
 def _wants_plain() -> bool:

@@ -13,6 +13,8 @@ from torch import Tensor
 
 # DETR's 10,000 is made for sentences; for one image DAB-DETR tuned the temperature to 20.
 TEMPERATURE = 20.0
+# DETR's, for boxes and for the places of words.
+SLOW = 10_000.0
 
 
 def real_size(mask: Tensor) -> Tensor:
@@ -83,3 +85,26 @@ def sine_embedding(positions: Tensor, width: int) -> Tensor:
     exponent = torch.arange(0, width, 2, device=positions.device) / width
     angles = positions[..., None] * (2 * math.pi / TEMPERATURE**exponent)
     return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(-2)
+
+
+def interleaved_sines(positions: Tensor, width: int, temperature: float) -> Tensor:
+    """Write every coordinate as pairs of sine and cosine, y before x, as Grounding DINO does.
+
+    The numbers are those of `sine_embedding` but for order and temperature, which published weights
+    depend on.
+
+    Args:
+        positions: k coordinates, [..., k], x before y.
+        width: Numbers per coordinate, even.
+        temperature: The slowest wave has one period in so many units.
+
+    Returns:
+        [..., k * width], the second coordinate first.
+    """
+    exponent = torch.arange(0, width, 2, device=positions.device) / width
+    angles = positions[..., None] * (2 * math.pi / temperature**exponent)
+    waves = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)
+    if positions.shape[-1] > 1:
+        order = [1, 0, *range(2, positions.shape[-1])]
+        waves = waves[..., order, :]
+    return waves.flatten(-2)

@@ -2,8 +2,8 @@
 
 All layers are pre-norm (Xiong et al., https://arxiv.org/abs/2002.04745), which trains without a
 warm-up; the caller normalises what leaves the last one. Masks are Boolean [B, K], True where a key
-is real, and every item needs at least one real key. No key projection has a bias: a softmax would
-cancel it.
+is real, and every item needs at least one real key. The key projections have no bias: a softmax
+would cancel it.
 """
 
 from dataclasses import dataclass
@@ -27,9 +27,18 @@ class Memory:
 
 
 class Attention(nn.Module):
-    """Multi-head attention: softmax(Q Kᵀ / √d_h) V, with heads of width d_h."""
+    """Multi-head attention: softmax(Q Kᵀ / √d_h) V, with heads of width d_h.
 
-    def __init__(self, d_model: int, num_heads: int, *, dropout: float) -> None:
+    Args:
+        d_model: Width of queries, keys and values.
+        num_heads: Heads; they share `d_model` equally.
+        dropout: Probability of dropping an attention weight.
+        key_bias: Whether keys have a bias. It changes nothing, but published weights have one.
+    """
+
+    def __init__(
+        self, d_model: int, num_heads: int, *, dropout: float, key_bias: bool = False
+    ) -> None:
         super().__init__()
         if d_model % num_heads:
             raise ValueError(
@@ -39,7 +48,7 @@ class Attention(nn.Module):
         self.num_heads = num_heads
         self.dropout = dropout
         self.query = nn.Linear(d_model, d_model)
-        self.key = nn.Linear(d_model, d_model, bias=False)
+        self.key = nn.Linear(d_model, d_model, bias=key_bias)
         self.value = nn.Linear(d_model, d_model)
         self.out = nn.Linear(d_model, d_model)
 
@@ -52,7 +61,8 @@ class Attention(nn.Module):
             query: [B, Q, d_model].
             key: [B, K, d_model].
             value: [B, K, d_model].
-            mask: Boolean [B, K], True where a key is real; all are by default.
+            mask: Boolean, True where a key is real, [B, K]; or where a query may see it, [B, Q, K].
+                All are by default.
 
         Returns:
             [B, Q, d_model].
@@ -70,7 +80,7 @@ class Attention(nn.Module):
             query,
             key,
             self.heads(self.value(value)),
-            attn_mask=None if mask is None else mask[:, None, None, :],
+            attn_mask=None if mask is None else mask.view(len(mask), 1, -1, mask.shape[-1]),
             dropout_p=self.dropout if self.training else 0.0,
         )
         merged: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
