@@ -1,6 +1,7 @@
 """Metrics on given predictions."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from glip_pl.metrics import LVISAP, PhraseRecall
 from glip_pl.prompts import Prompt
-from glip_pl.structures import Detections, Target
+from glip_pl.structures import Detections, Question, Truth
 from parity.case import Case, Stage
 
 # Metrics are kept in single precision.
@@ -35,8 +36,8 @@ def check_recall(case: Case) -> Iterator[Stage]:
     for official, protocol in PROTOCOLS.items():
         metric = PhraseRecall((1, 5, 10, -1), protocol=protocol, types=types)
         for prediction in case.facts["predictions"]:
-            found, target = _sentence(case.facts, prediction)
-            metric.update([found], [target])
+            found, question, truth = _sentence(case.facts, prediction)
+            metric.update([found], [question], [truth])
         values = metric.compute()
         for k, by_type in case.facts["expected"][official].items():
             for name, expected in by_type.items():
@@ -57,58 +58,51 @@ def check_lvis(case: Case) -> Iterator[Stage]:
         for image in case.facts["predictions"]:
             labels = torch.tensor([categories.index(c) for c in image["labels"]])
             found = Detections(_boxes(image["boxes"]), torch.tensor(image["scores"]), labels)
-            metric.update([found], [_target(int(image["image_id"]), torch.tensor(categories))])
+            question = _question(torch.tensor(categories))
+            metric.update(
+                [found], [question], [_truth(int(image["image_id"]), [], len(categories))]
+            )
         values = metric.compute()
         for official, ours in LVIS_NAMES.items():
             deviation = abs(float(values[ours]) - expected[official])
             yield Stage(f"{name} {official}", deviation, ATOL)
 
 
-def _sentence(facts: dict[str, Any], prediction: dict[str, Any]) -> tuple[Detections, Target]:
-    """Give the ranked boxes of a sentence's phrases, and the true ones."""
+def _sentence(
+    facts: dict[str, Any], prediction: dict[str, Any]
+) -> tuple[Detections, Question, Truth]:
+    """Return the ranked boxes of a sentence's phrases, and the true ones."""
     phrases = facts["sentences"][prediction["image_id"]][prediction["sentence_id"]]
-    truth, shows, guesses, scores, named = [], [], [], [], []
+    boxes, shows, guesses, scores, named = [], [], [], [], []
     for k, phrase in enumerate(phrases):
         for box in facts["gt_boxes"][prediction["image_id"]][phrase["phrase_id"]]:
-            truth.append(box)
+            boxes.append(box)
             shows.append([j == k for j in range(len(phrases))])
         ranked = prediction["boxes"][k]
         guesses += ranked
         scores += [1 / rank for rank in range(1, len(ranked) + 1)]
         named += [k] * len(ranked)
-    target = _target(
-        int(prediction["image_id"]),
-        torch.full((len(phrases),), -1),
-        boxes=_boxes(truth),
+    types = tuple(tuple(phrase["phrase_type"]) for phrase in phrases)
+    truth = replace(
+        _truth(int(prediction["image_id"]), boxes, len(phrases)),
         shows=torch.tensor(shows),
-        phrase_types=tuple(tuple(phrase["phrase_type"]) for phrase in phrases),
+        phrase_types=types,
     )
-    return Detections(_boxes(guesses), torch.tensor(scores), torch.tensor(named)), target
+    found = Detections(_boxes(guesses), torch.tensor(scores), torch.tensor(named))
+    return found, _question(torch.full((len(phrases),), -1)), truth
 
 
 def _boxes(rows: list[list[float]]) -> Tensor:
     return torch.tensor(rows, dtype=torch.float).reshape(-1, 4)
 
 
-def _target(
-    image_id: int,
-    phrase_ids: Tensor,
-    *,
-    boxes: Tensor | None = None,
-    shows: Tensor | None = None,
-    phrase_types: tuple[tuple[str, ...], ...] = (),
-) -> Target:
+def _question(phrase_ids: Tensor) -> Question:
     count = len(phrase_ids)
-    boxes = torch.zeros(0, 4) if boxes is None else boxes
-    return Target(
-        boxes=boxes,
-        shows=torch.zeros(0, count, dtype=torch.bool) if shows is None else shows,
-        positive_map=torch.zeros(count, 1, dtype=torch.bool),
-        crowd=torch.zeros(len(boxes), dtype=torch.bool),
-        phrase_ids=phrase_ids,
-        size=(1, 1),
-        original_size=(1, 1),
-        image_id=image_id,
-        prompt=Prompt("a" * count, tuple(((k, k + 1),) for k in range(count))),
-        phrase_types=phrase_types,
-    )
+    prompt = Prompt("a" * count, tuple(((k, k + 1),) for k in range(count)))
+    return Question(prompt, torch.zeros(count, 1, dtype=torch.bool), phrase_ids, (1, 1), (1, 1))
+
+
+def _truth(image_id: int, boxes: list[list[float]], num_phrases: int) -> Truth:
+    """Make a truth whose boxes show nothing yet."""
+    shows = torch.zeros(len(boxes), num_phrases, dtype=torch.bool)
+    return Truth(_boxes(boxes), shows, torch.zeros(len(boxes), dtype=torch.bool), image_id)

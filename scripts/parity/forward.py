@@ -14,7 +14,7 @@ from glip_pl.data.collate import pad_images
 from glip_pl.inference.postprocess import PostProcess
 from glip_pl.prompts import Prompt
 from glip_pl.prompts.tokens import TokenBatch
-from glip_pl.structures import Detections, Target
+from glip_pl.structures import Detections, Question
 from glip_pl.training.task import GroundingTask
 from parity.case import Case, Stage, compare, differing
 from parity.recipe import recipe_image, recipe_task
@@ -44,11 +44,11 @@ def check_forward(case: Case) -> Iterator[Stage]:
     valid = tokens.mask[:, None].expand_as(full)
     yield compare("dot, unpadded", output.logits[valid], full[valid], atol=_atol(case, "dot"))
     labels = _labels(case, len(images))
-    targets = [
-        label_target(names, (image.shape[0], image.shape[1]), real)
+    questions = [
+        label_question(names, (image.shape[0], image.shape[1]), real)
         for names, image in zip(labels, images, strict=True)
     ]
-    for i, found in enumerate(PostProcess()(output, targets)):
+    for i, found in enumerate(PostProcess()(output, questions)):
         reference = Detections(
             *(case.arrays[f"det{i}_{part}"] for part in ("boxes", "scores", "labels"))
         )
@@ -86,22 +86,14 @@ def unmatched(
     return Stage(f"{name} unmatched", float(max(free.shape) - matched), 0.0)
 
 
-def label_target(labels: dict[int, list[int]], size: tuple[int, int], num_tokens: int) -> Target:
-    """Make a target that tells the tokens of each label; it has no boxes."""
+def label_question(
+    labels: dict[int, list[int]], size: tuple[int, int], num_tokens: int
+) -> Question:
+    """Make a question that tells the tokens of each label."""
     positive_map = torch.zeros(len(labels), num_tokens, dtype=torch.bool)
     for row, places in enumerate(labels.values()):
         positive_map[row, places] = True
-    return Target(
-        boxes=torch.zeros(0, 4),
-        shows=torch.zeros(0, len(labels), dtype=torch.bool),
-        positive_map=positive_map,
-        crowd=torch.zeros(0, dtype=torch.bool),
-        phrase_ids=torch.tensor(list(labels)),
-        size=size,
-        original_size=size,
-        image_id=0,
-        prompt=Prompt("", ()),
-    )
+    return Question(Prompt("", ()), positive_map, torch.tensor(list(labels)), size, size)
 
 
 def _watched(

@@ -18,7 +18,7 @@ from glip_pl.layers.bert import BertLayer
 from glip_pl.layers.dyhead import DyHeadBlock
 from glip_pl.matching.atss import atss, centerness_target
 from glip_pl.prompts import Prompt, positive_map
-from glip_pl.structures import Detections, Sample
+from glip_pl.structures import Detections, Sample, Truth
 from glip_pl.text import BertEncoder
 from glip_pl.text.bert_files import BERT_BASE
 from glip_pl.text.tokenizers import WordPieceTokenizer
@@ -26,7 +26,7 @@ from glip_pl.weights.official.conversion import STRIDES
 from glip_pl.weights.official.parameter_names import BLOCKS, renamed
 from glip_pl.weights.official.prompts import detection_prompt
 from parity.case import Case, Stage, compare, differing
-from parity.forward import LEVELS, label_target, unmatched
+from parity.forward import LEVELS, label_question, unmatched
 from parity.recipe import MODELS, recipe_image, recipe_state, recipe_tensor
 
 INCLUSIVE_END = torch.tensor([0.0, 0.0, 1.0, 1.0])
@@ -112,8 +112,8 @@ def check_postprocess(case: Case) -> Iterator[Stage]:
         post = PostProcess(
             max_detections=variant["detections_per_img"], aggregate=variant["score_agg"].lower()
         )
-        targets = [label_target(labels, (h, w), dot.shape[-1]) for h, w in facts["image_sizes"]]
-        for i, found in enumerate(post(output, targets)):
+        questions = [label_question(labels, (h, w), dot.shape[-1]) for h, w in facts["image_sizes"]]
+        for i, found in enumerate(post(output, questions)):
             reference = Detections(
                 *(arrays[f"v{v}_img{i}_{part}"] for part in ("boxes", "scores", "labels"))
             )
@@ -139,32 +139,36 @@ def check_preprocess(case: Case) -> Iterator[Stage]:
         yield case.compare(f"case{k}_out_sub", normalised[:, ::4, ::4], atol=1e-3)
         yield case.compare(f"case{k}_out_mean", normalised.mean((1, 2)), atol=1e-3)
         yield case.compare(f"case{k}_out_std", normalised.std((1, 2), correction=0), atol=1e-3)
-        yield case.compare(f"case{k}_boxes_resized", resized.boxes, atol=1e-3)
+        boxes = _boxes(resized)
+        yield case.compare(f"case{k}_boxes_resized", boxes, atol=1e-3)
         # A flip is the same in both frames when the ends are inclusive before and after; boxes are
         # clipped on the way.
-        given = _sample(resized.image, resized.boxes + INCLUSIVE_END)
+        given = _sample(resized.image, boxes + INCLUSIVE_END)
         # Asked for the size that it has, the image is not resized a second time.
         as_is = {
             "short_sides": [min(resized.image.shape[:2])],
             "max_side": max(resized.image.shape),
         }
-        flipped = inclusive(Pipeline(**as_is, flip=1.0)(given).boxes)
+        flipped = inclusive(_boxes(Pipeline(**as_is, flip=1.0)(given)))
         limit = torch.tensor(resized.image.shape[1::-1]).repeat(2) - 1.0
         reference = case.arrays[f"case{k}_boxes_flipped"].clamp(min=0).minimum(limit)
         yield compare(f"case{k}_boxes_flipped", flipped, reference, atol=1e-3)
 
 
 def _sample(image: np.ndarray, boxes: Tensor) -> Sample:
+    shows = torch.ones(len(boxes), 1, dtype=torch.bool)
     return Sample(
         image=image,
-        boxes=boxes,
         prompt=Prompt("a", (((0, 1),),)),
-        shows=torch.ones(len(boxes), 1, dtype=torch.bool),
-        crowd=torch.zeros(len(boxes), dtype=torch.bool),
         phrase_ids=torch.tensor([-1]),
-        image_id=0,
         original_size=(image.shape[0], image.shape[1]),
+        truth=Truth(boxes, shows, torch.zeros(len(boxes), dtype=torch.bool), image_id=0),
     )
+
+
+def _boxes(sample: Sample) -> Tensor:
+    assert sample.truth is not None
+    return sample.truth.boxes
 
 
 def check_prompts(case: Case) -> Iterator[Stage]:

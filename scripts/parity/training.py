@@ -14,7 +14,7 @@ from glip_pl.matching import ATSSMatcher
 from glip_pl.matching.atss import centerness_target
 from glip_pl.model import GLIP
 from glip_pl.prompts import Prompt
-from glip_pl.structures import Batch, Sample
+from glip_pl.structures import Batch, Sample, Truth
 from glip_pl.training.criterion import GroundingCriterion
 from glip_pl.weights.official.conversion import official_tensors
 from parity.case import Case, Stage, compare, differing
@@ -45,7 +45,12 @@ def check_training(case: Case) -> Iterator[Stage]:
     batch = collate([_sample(sample) for sample in facts["samples"]], task.model.text.tokenizer)
     yield differing("padded", iter([(list(batch.images.shape[-2:]), facts["padded"])]))
     real = batch.tokens.ids.shape[1]
-    rows = torch.cat([t.shows.float() @ t.positive_map.float() for t in batch.targets])
+    rows = torch.cat(
+        [
+            truth.shows.float() @ question.positive_map.float()
+            for question, truth in zip(batch.questions, batch.known(), strict=True)
+        ]
+    )
     if "positive_map" in arrays:
         yield compare("positive_map", rows, arrays["positive_map"][:, :real], atol=0)
     output, terms = _step(task.model, batch)
@@ -64,9 +69,8 @@ def check_training(case: Case) -> Iterator[Stage]:
 def _step(model: GLIP, batch: Batch) -> tuple[GroundingOutput, dict[str, Tensor]]:
     """Run a batch forward and backward."""
     output = model(batch.images, batch.mask, batch.tokens)
-    terms = GroundingCriterion(ATSSMatcher(), inclusive=True)(
-        output, batch.targets, batch.tokens.mask
-    )
+    criterion = GroundingCriterion(ATSSMatcher(), inclusive=True)
+    terms = criterion(output, batch.questions, batch.known(), batch.tokens.mask)
     torch.stack([weight * terms[term] for term, (weight, _) in TERMS.items()]).sum().backward()
     return output, terms
 
@@ -75,7 +79,7 @@ def _positives(case: Case, output: GroundingOutput, batch: Batch) -> Iterator[St
     """Compare which anchors take a box, and what is wanted of and predicted at them."""
     arrays = case.arrays
     criterion = GroundingCriterion(ATSSMatcher(), inclusive=True)
-    objects = criterion.objects(batch.targets)
+    objects = criterion.objects(batch.questions, batch.known())
     matching = criterion.match(output, objects)
     yield compare("gt_index_per_anchor", matching, arrays["gt_index_per_anchor"], atol=0)
     taken = matching >= 0
@@ -151,11 +155,8 @@ def _sample(facts: dict[str, Any]) -> Sample:
         shows[box, phrases.index(phrase)] = True
     return Sample(
         image=recipe_image(facts["h"], facts["w"], facts["seed"]),
-        boxes=boxes,
         prompt=Prompt(facts["caption"], tuple(phrases)),  # type: ignore[arg-type]
-        shows=shows,
-        crowd=torch.zeros(len(boxes), dtype=torch.bool),
         phrase_ids=torch.full((len(phrases),), -1),
-        image_id=0,
         original_size=(facts["h"], facts["w"]),
+        truth=Truth(boxes, shows, torch.zeros(len(boxes), dtype=torch.bool), image_id=0),
     )

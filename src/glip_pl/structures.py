@@ -1,7 +1,8 @@
 """What flows through the program: samples, batches of them, and detections.
 
 A data set makes a `Sample`, which still has strings; `glip_pl.data.collate` turns samples into a
-`Batch`, from where on no string is needed; a detector turns a batch into `Detections`.
+`Batch`, from where on no string is needed; a detector turns a batch into `Detections`. What is
+asked, a `Question`, is kept apart from what is known, a `Truth`: prediction has none of the latter.
 """
 
 from dataclasses import dataclass, replace
@@ -17,63 +18,75 @@ from glip_pl.prompts.tokens import TokenBatch
 
 
 @dataclass(frozen=True)
+class Truth:
+    """What is in one image, where that is known.
+
+    Attributes:
+        boxes: [G, 4], xyxy pixels of the image that they are given with; padding at the bottom and
+            on the right moves none.
+        shows: Boolean [G, K], True where box g shows phrase k of the prompt.
+        crowd: Boolean [G], True for a box around many objects (COCO's ``iscrowd``); crowds are
+            ignored by losses and treated as COCO does by metrics.
+        image_id: The data set's id of the image.
+        phrase_types: Per phrase, the kinds that the data set puts it in ("people"; it may be
+            several), for reports only; empty when the data set has none.
+    """
+
+    boxes: Tensor
+    shows: Tensor
+    crowd: Tensor
+    image_id: int
+    phrase_types: tuple[tuple[str, ...], ...] = ()
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        """Move every tensor to a device."""
+        return replace(
+            self,
+            boxes=self.boxes.to(device, non_blocking=non_blocking),
+            shows=self.shows.to(device, non_blocking=non_blocking),
+            crowd=self.crowd.to(device, non_blocking=non_blocking),
+        )
+
+
+@dataclass(frozen=True)
 class Sample:
-    """One image with its caption and boxes.
+    """One image with what is asked of it and, where that is known, what is there.
 
     Attributes:
         image: uint8 [H, W, 3], RGB.
-        boxes: [G, 4], xyxy pixels of `image`.
         prompt: The caption and its K phrases.
-        shows: Boolean [G, K], True where box g shows phrase k.
-        crowd: Boolean [G], True for a box around many objects (COCO's ``iscrowd``).
         phrase_ids: [K], the data set's category id of each phrase; -1 when the phrases are free
             text.
-        image_id: The data set's id of the image.
         original_size: (height, width) in pixels before any resize.
-        phrase_types: Per phrase, the kinds that the data set puts it in ("people"; it may be
-            several); empty when the data set has none.
+        truth: The boxes, in pixels of `image`; None when nothing is known, as in prediction.
         chunks: The prompt in parts that the text encoder can read; empty when it reads the whole.
     """
 
     image: np.ndarray
-    boxes: Tensor
     prompt: Prompt
-    shows: Tensor
-    crowd: Tensor
     phrase_ids: Tensor
-    image_id: int
     original_size: tuple[int, int]
-    phrase_types: tuple[tuple[str, ...], ...] = ()
+    truth: Truth | None = None
     chunks: tuple[Chunk, ...] = ()
 
 
 @dataclass(frozen=True)
-class Target:
-    """What one image of a batch should yield.
+class Question:
+    """What one image of a batch is asked, and what it takes to answer.
 
     Attributes:
-        boxes: [G, 4], xyxy pixels of the padded input.
-        shows: Boolean [G, K], True where box g shows phrase k.
+        prompt: The words, for pictures and reports only.
         positive_map: Boolean [K, M], True where phrase k covers token m.
-        crowd: Boolean [G]; crowds are ignored by losses and treated as COCO does by metrics.
         phrase_ids: [K], category ids, -1 for free text.
         size: (height, width) of the resized image inside the padding.
         original_size: (height, width) of the image file.
-        image_id: The data set's id of the image.
-        prompt: The words, for pictures and reports only.
-        phrase_types: The kinds of each phrase, for reports only; empty when there are none.
     """
 
-    boxes: Tensor
-    shows: Tensor
+    prompt: Prompt
     positive_map: Tensor
-    crowd: Tensor
     phrase_ids: Tensor
     size: tuple[int, int]
     original_size: tuple[int, int]
-    image_id: int
-    prompt: Prompt
-    phrase_types: tuple[tuple[str, ...], ...] = ()
 
     def select_tokens(self, columns: slice) -> Self:
         """Keep some of the M tokens; phrases that stand elsewhere are left with none."""
@@ -81,42 +94,59 @@ class Target:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """Move every tensor to a device."""
-        moved = {
-            name: getattr(self, name).to(device, non_blocking=non_blocking)
-            for name in ("boxes", "shows", "positive_map", "crowd", "phrase_ids")
-        }
-        return replace(self, **moved)
+        return replace(
+            self,
+            positive_map=self.positive_map.to(device, non_blocking=non_blocking),
+            phrase_ids=self.phrase_ids.to(device, non_blocking=non_blocking),
+        )
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images, tokens and targets that the model sees together.
+    """Images and tokens that the model sees together, with what is asked and what is known.
 
     Attributes:
         images: uint8 [B, 3, H, W], RGB, padded with zeros at the bottom and on the right.
         mask: Boolean [B, H, W], True where a pixel is real.
         tokens: The tokenized captions; where a prompt has several chunks, one after the other.
-        targets: One per image.
+        questions: One per image.
         chunk_sizes: How many of the M tokens each chunk takes; in training there is one chunk.
+        truths: One per image; None when nothing is known, as in prediction.
     """
 
     images: Tensor
     mask: Tensor
     tokens: TokenBatch
-    targets: tuple[Target, ...]
+    questions: tuple[Question, ...]
     chunk_sizes: tuple[int, ...]
+    truths: tuple[Truth, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
+    def known(self) -> tuple[Truth, ...]:
+        """Return the truth of every image.
+
+        Raises:
+            ValueError: Nothing is known of the images.
+        """
+        if self.truths is None:
+            raise ValueError(
+                "this batch has images without a truth, which can be neither learned from nor "
+                "judged; use it for prediction only"
+            )
+        return self.truths
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """Move every tensor to a device; Lightning calls this."""
+        truths = self.truths
         return type(self)(
             self.images.to(device, non_blocking=non_blocking),
             self.mask.to(device, non_blocking=non_blocking),
             self.tokens.to(device, non_blocking=non_blocking),
-            tuple(target.to(device, non_blocking) for target in self.targets),
+            tuple(question.to(device, non_blocking) for question in self.questions),
             self.chunk_sizes,
+            truths and tuple(truth.to(device, non_blocking) for truth in truths),
         )
 
     def pin_memory(self) -> Self:

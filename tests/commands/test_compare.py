@@ -292,8 +292,9 @@ def test_read_predictions_score_like_those_that_were_written(tmp_path):
     again = list(seen_again(read_predictions(path)["s"]))
 
     before, after = PhraseRecall((1, 2)), PhraseRecall((1, 2))
-    before.update([image.found for image in images], [image.target() for image in images])
-    after.update([image.found for image in again], [image.target() for image in again])
+    for metric, seen in ((before, images), (after, again)):
+        for image in seen:
+            metric.update([image.found], [image.question()], [image.truth()])
     assert before.compute() == after.compute()
     assert again[0].phrases == ("a cat", "the cat")
     assert torch.equal(again[0].shows, images[0].shows)

@@ -40,7 +40,7 @@ def ready(module: GroundingDataModule, stage: str | None = "fit", rank: int = 0,
 
 
 def ids(loader: DataLoader) -> list[int]:
-    return [target.image_id for batch in loader for target in batch.targets]
+    return [truth.image_id for batch in loader for truth in batch.truths]
 
 
 def test_an_epoch_trains_on_every_image_once_and_orders_them_anew(tmp_path):
@@ -316,7 +316,7 @@ def test_an_evaluation_batch_pads_every_image_the_same(tmp_path):
     (batch,) = list(loader)
 
     assert batch.images.shape == (6, 3, 32, 64)
-    assert {target.size for target in batch.targets} == {(32, 48)}
+    assert {question.size for question in batch.questions} == {(32, 48)}
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -342,7 +342,7 @@ def test_workers_of_different_processes_draw_differently(tmp_path):
         module = ready(make_module(tmp_path, images=1, **options), rank=rank, world=2)
         batches += list(module.train_dataloader())
 
-    assert [batch.targets[0].image_id for batch in batches] == [1, 1]
+    assert [batch.truths[0].image_id for batch in batches] == [1, 1]
     assert not torch.equal(batches[0].images, batches[1].images)
 
 
@@ -377,4 +377,4 @@ def test_every_photo_set_loads_without_problems(path):
     for dataset in [*module.train, *module.val.values(), *module.test.values()]:
         assert dataset.problems == {}
         batch = collate([dataset[0], dataset[len(dataset) - 1]], FakeTokenizer(256))
-        assert all(target.shows.any() for target in batch.targets if len(target.boxes))
+        assert all(truth.shows.any() for truth in batch.truths if len(truth.boxes))

@@ -34,7 +34,7 @@ def loader(root: Path, *, rank: int = 0, world: int = 1, **options):
 
 def sides(batch) -> list[int]:
     """The short side of every image of a batch."""
-    return [min(target.size) for target in batch.targets]
+    return [min(question.size) for question in batch.questions]
 
 
 @pytest.mark.parametrize("options", [{}, {"group_by_aspect": True}, {"train_weights": [1.0]}])
@@ -57,7 +57,7 @@ def test_boxes_shrink_with_the_scale_of_their_batch(tmp_path):
 
     side = sides(batch)[0]
     wanted = [6 * side / 40, 4 * side / 40, 36 * side / 40, 24 * side / 40]
-    assert batch.targets[0].boxes[0].tolist() == pytest.approx(wanted, rel=1e-5)
+    assert batch.truths[0].boxes[0].tolist() == pytest.approx(wanted, rel=1e-5)
 
 
 def test_workers_load_the_scale_of_their_batch(tmp_path):

@@ -47,7 +47,7 @@ def epochs_of(stream, workers, count=1):
     loader = DataLoader(
         stream, batch_size=None, num_workers=workers, persistent_workers=workers > 0
     )
-    return [[sample.image_id for sample in loader] for _ in range(count)]
+    return [[sample.truth.image_id for sample in loader] for _ in range(count)]
 
 
 def test_all_loaders_of_all_processes_together_read_every_image_once(tmp_path):
@@ -126,13 +126,13 @@ def test_a_sample_is_that_of_the_set_read_as_a_whole(tmp_path):
     whole.training = True
     whole.load(tmp_path)
     whole.connect(FakeTokenizer())
-    expected = {sample.image_id: sample for sample in whole}
+    expected = {sample.truth.image_id: sample for sample in whole}
 
     for sample in stream_of(shards, CategoryDetection("shards", split="train", fixed_prompt=True)):
-        wanted = expected[sample.image_id]
+        wanted = expected[sample.truth.image_id]
         assert sample.prompt == wanted.prompt
-        assert sample.boxes.tolist() == wanted.boxes.tolist() == [[1, 2, 11, 12]]
-        assert sample.shows.tolist() == wanted.shows.tolist()
+        assert sample.truth.boxes.tolist() == wanted.truth.boxes.tolist() == [[1, 2, 11, 12]]
+        assert sample.truth.shows.tolist() == wanted.truth.shows.tolist()
         assert (sample.image == wanted.image).all()
 
 
@@ -200,7 +200,7 @@ def test_the_data_module_streams_batches(tmp_path):
 
     assert len(loader) == len(batches) == 4
     assert data.class_names == ["cat", "dog"]
-    assert sorted(t.image_id for batch in batches for t in batch.targets) == list(range(8))
+    assert sorted(truth.image_id for batch in batches for truth in batch.truths) == list(range(8))
 
 
 def test_few_shots_cannot_be_chosen_from_a_stream(tmp_path):

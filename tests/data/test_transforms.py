@@ -30,20 +30,20 @@ def test_boxes_grow_with_the_image():
     resized = Pipeline(short_sides=[80], max_side=1000)(make_sample([[3, 5, 30, 20]]))
 
     assert resized.image.shape == (80, 120, 3)
-    assert resized.boxes.tolist() == [[6, 10, 60, 40]]
+    assert resized.truth.boxes.tolist() == [[6, 10, 60, 40]]
 
 
 def test_an_uneven_resize_scales_each_axis_by_its_own_factor():
     resized = Pipeline(short_sides=[7], max_side=1000)(make_sample([[0, 0, 60, 40]]))
 
     assert resized.image.shape == (7, 10, 3)  # 7 * 60 / 40 = 10.5, cut off.
-    assert resized.boxes.tolist() == pytest.approx(np.array([[0, 0, 10, 7]]), abs=1e-5)
+    assert resized.truth.boxes.tolist() == pytest.approx(np.array([[0, 0, 10, 7]]), abs=1e-5)
 
 
 def test_a_resize_keeps_tiny_boxes_and_the_original_size():
     resized = Pipeline(short_sides=[10])(make_sample([[3.0, 5.0, 3.4, 5.2]]))
 
-    assert len(resized.boxes) == 1
+    assert len(resized.truth.boxes) == 1
     assert resized.original_size == (40, 60)
 
 
@@ -55,8 +55,8 @@ def test_a_flip_mirrors_pixels_and_boxes():
     assert np.array_equal(flipped.image, sample.image[:, ::-1])
     # albumentations works on float32 fractions of the image.
     wanted = [[30, 5, 57, 20], [0, 0, 20, 40], [52.7, 7, 53, 7.2]]
-    assert flipped.boxes.tolist() == pytest.approx(np.array(wanted), abs=1e-4)
-    assert torch.equal(flipped.shows, torch.eye(3, dtype=torch.bool))
+    assert flipped.truth.boxes.tolist() == pytest.approx(np.array(wanted), abs=1e-4)
+    assert torch.equal(flipped.truth.shows, torch.eye(3, dtype=torch.bool))
 
 
 def test_a_flip_swaps_left_and_right_in_the_caption():
@@ -72,14 +72,14 @@ def test_a_flip_can_leave_the_caption_alone():
     flipped = pipeline(make_sample([[0, 0, 9, 9]], ["left shoe", "hat"]))
 
     assert flipped.prompt.caption == "left shoe. hat"
-    assert flipped.boxes.tolist() == [[51, 0, 60, 9]]
+    assert flipped.truth.boxes.tolist() == [[51, 0, 60, 9]]
 
 
 def test_a_flip_of_an_image_without_boxes_has_no_boxes():
     flipped = Pipeline(**SAME_SIZE, flip=1.0)(make_sample([]))
 
-    assert flipped.boxes.shape == (0, 4)
-    assert flipped.shows.shape == (0, 1)
+    assert flipped.truth.boxes.shape == (0, 4)
+    assert flipped.truth.shows.shape == (0, 1)
 
 
 def test_a_crop_moves_its_boxes_with_the_pixels():
@@ -94,7 +94,7 @@ def test_a_crop_moves_its_boxes_with_the_pixels():
         lit = cropped.image[..., 0] > 127  # Upscaled more than 16 times, so a pixel is 6 % of it.
         rows, columns = lit.any(1).nonzero()[0], lit.any(0).nonzero()[0]
         found = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
-        assert cropped.boxes[0].tolist() == pytest.approx(found, abs=2)
+        assert cropped.truth.boxes[0].tolist() == pytest.approx(found, abs=2)
 
 
 def test_a_crop_drops_a_box_with_its_row_and_keeps_all_phrases():
@@ -104,13 +104,13 @@ def test_a_crop_drops_a_box_with_its_row_and_keeps_all_phrases():
     counts = set()
     for _ in range(30):
         cropped = Pipeline(short_sides=[40], max_side=1000, crop=1.0)(sample)
-        counts.add(len(cropped.boxes))
-        assert len(cropped.shows) == len(cropped.crowd) == len(cropped.boxes)
-        assert cropped.shows.shape[1] == 2
+        counts.add(len(cropped.truth.boxes))
+        assert len(cropped.truth.shows) == len(cropped.truth.crowd) == len(cropped.truth.boxes)
+        assert cropped.truth.shows.shape[1] == 2
         assert cropped.prompt.phrases == ("cat", "dog")
-        if len(cropped.boxes) == 1:  # Which of the two it is shows in where it lies.
-            is_cat = bool(cropped.boxes[0, 0] < cropped.image.shape[1] / 2)
-            assert cropped.shows.tolist() == [[is_cat, not is_cat]]
+        if len(cropped.truth.boxes) == 1:  # Which of the two it is shows in where it lies.
+            is_cat = bool(cropped.truth.boxes[0, 0] < cropped.image.shape[1] / 2)
+            assert cropped.truth.shows.tolist() == [[is_cat, not is_cat]]
 
     assert 1 in counts
 
@@ -122,9 +122,9 @@ def test_a_crop_keeps_a_box_only_while_a_quarter_of_it_is_left():
     fractions = []
     for _ in range(60):
         cropped = Pipeline(short_sides=[400], max_side=4000, crop=1.0)(sample)
-        small_is_whole = cropped.shows[:, 0].any() and cropped.boxes[0, :2].eq(0).all()
+        small_is_whole = cropped.truth.shows[:, 0].any() and cropped.truth.boxes[0, :2].eq(0).all()
         if small_is_whole:
-            area = (cropped.boxes[:, 2:] - cropped.boxes[:, :2]).prod(1)
+            area = (cropped.truth.boxes[:, 2:] - cropped.truth.boxes[:, :2]).prod(1)
             # The small box of 4 x 4 pixels tells how much the crop was enlarged.
             fractions.append(float(area[1] / area[0] * 16 / 600) if len(area) == 2 else 0.0)
 
@@ -141,7 +141,7 @@ def test_a_change_of_colours_leaves_boxes_and_shape_alone():
     assert not np.array_equal(colored.image, sample.image)
     assert colored.image.shape == sample.image.shape
     assert colored.image.dtype == np.uint8
-    assert torch.equal(colored.boxes, sample.boxes)
+    assert torch.equal(colored.truth.boxes, sample.truth.boxes)
 
 
 def test_the_seed_of_torch_fixes_what_a_pipeline_draws():

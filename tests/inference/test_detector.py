@@ -86,7 +86,7 @@ def test_phrases_of_a_chunk_keep_their_ids():
     (found,) = Detector(built, PostProcess(max_detections=1000))(batch)
 
     assert set(found.phrases.tolist()) == set(range(6))
-    assert batch.targets[0].positive_map[4].nonzero().flatten().tolist() == [1, 2]  # "old man"
+    assert batch.questions[0].positive_map[4].nonzero().flatten().tolist() == [1, 2]  # "old man"
 
 
 def test_an_image_is_encoded_once_for_all_chunks():

@@ -4,7 +4,7 @@ import torch
 from glip_pl.head import GroundingOutput
 from glip_pl.inference.postprocess import PostProcess, phrase_scores
 from glip_pl.prompts import PromptTemplate
-from glip_pl.structures import Detections, Target
+from glip_pl.structures import Detections, Question
 
 SURE = 20.0  # A logit whose sigmoid is one.
 
@@ -13,18 +13,14 @@ def logit(p):
     return torch.logit(torch.tensor(p))
 
 
-def target(positive_map, size=(100, 100), original_size=(100, 100)):
+def question(positive_map, size=(100, 100), original_size=(100, 100)):
     count = len(positive_map)
-    return Target(
-        boxes=torch.zeros(0, 4),
-        shows=torch.zeros(0, count, dtype=torch.bool),
+    return Question(
+        prompt=PromptTemplate().join(["x"] * count),
         positive_map=torch.tensor(positive_map, dtype=torch.bool),
-        crowd=torch.zeros(0, dtype=torch.bool),
         phrase_ids=torch.arange(count),
         size=size,
         original_size=original_size,
-        image_id=1,
-        prompt=PromptTemplate().join(["x"] * count),
     )
 
 
@@ -44,7 +40,7 @@ def test_a_phrase_scores_the_mean_of_its_tokens():
 
 def test_the_score_is_the_geometric_mean_with_centerness():
     (found,) = PostProcess()(
-        output([[0, 0, 10, 10]], [[logit(0.64)]], [float(logit(0.25))]), [target([[1]])]
+        output([[0, 0, 10, 10]], [[logit(0.64)]], [float(logit(0.25))]), [question([[1]])]
     )
 
     assert found.scores.tolist() == pytest.approx([0.4])
@@ -53,7 +49,7 @@ def test_the_score_is_the_geometric_mean_with_centerness():
 def test_of_two_overlapping_boxes_of_a_phrase_the_better_stays():
     boxes = [[0, 0, 10, 10], [0, 0, 10, 9], [50, 50, 60, 60]]
     (found,) = PostProcess()(
-        output(boxes, [[logit(0.5)], [logit(0.8)], [logit(0.3)]]), [target([[1]])]
+        output(boxes, [[logit(0.5)], [logit(0.8)], [logit(0.3)]]), [question([[1]])]
     )
 
     assert found.boxes.tolist() == [boxes[1], boxes[2]]
@@ -62,7 +58,7 @@ def test_of_two_overlapping_boxes_of_a_phrase_the_better_stays():
 def test_boxes_of_different_phrases_do_not_suppress_each_other():
     boxes = [[0, 0, 10, 10], [0, 0, 10, 10]]
     logits = torch.tensor([[2.0, -SURE], [-SURE, 1.0]])
-    (found,) = PostProcess()(output(boxes, logits), [target([[1, 0], [0, 1]])])
+    (found,) = PostProcess()(output(boxes, logits), [question([[1, 0], [0, 1]])])
 
     assert found.phrases.tolist() == [0, 1]
 
@@ -70,7 +66,7 @@ def test_boxes_of_different_phrases_do_not_suppress_each_other():
 def test_boxes_are_clipped_and_carried_to_the_original_image():
     (found,) = PostProcess()(
         output([[-5, 0, 60, 40]], [[torch.tensor(1.0)]]),
-        [target([[1]], size=(50, 50), original_size=(100, 200))],
+        [question([[1]], size=(50, 50), original_size=(100, 200))],
     )
 
     assert found.boxes.tolist() == [[0, 0, 200, 80]]
@@ -79,7 +75,7 @@ def test_boxes_are_clipped_and_carried_to_the_original_image():
 def test_scores_at_the_threshold_are_dropped():
     (found,) = PostProcess(score_threshold=0.5)(
         output([[0, 0, 9, 9], [20, 0, 29, 9]], [[torch.tensor(0.0)], [torch.tensor(0.1)]]),
-        [target([[1]])],
+        [question([[1]])],
     )
 
     assert len(found.scores) == 1
@@ -88,7 +84,7 @@ def test_scores_at_the_threshold_are_dropped():
 def test_no_more_than_the_limit_are_kept_and_they_are_the_best():
     boxes = [[20 * i, 0, 20 * i + 10, 10] for i in range(4)]
     logits = [[torch.tensor(float(i))] for i in range(4)]
-    (found,) = PostProcess(max_detections=2)(output(boxes, logits), [target([[1]])])
+    (found,) = PostProcess(max_detections=2)(output(boxes, logits), [question([[1]])])
 
     assert found.boxes[:, 0].tolist() == [60, 40]
 

@@ -1,8 +1,7 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
+from helpers import make_target, update
 
 from glip_pl.metrics import DetectionAP
 from glip_pl.metrics.bootstrap import average_precision, draws, interval
@@ -50,19 +49,12 @@ def measured(images):
     metric = DetectionAP({7: "cat"})
     for number, (true, crowd, boxes, scores) in enumerate(images, start=1):
         order = np.argsort(-scores, kind="stable")
-        target = SimpleNamespace(
-            boxes=torch.tensor(true).reshape(-1, 4),
-            shows=torch.ones(len(true), 1, dtype=torch.bool),
-            crowd=torch.tensor(crowd, dtype=torch.bool),
-            phrase_ids=torch.tensor([7]),
-            size=(200, 200),
-            original_size=(200, 200),
-            image_id=number,
-            prompt=PromptTemplate().join(["cat"]),
-        )
+        target = make_target(
+            true, [0] * len(true), PromptTemplate().join(["cat"]), [7], image_id=number
+        ).but(crowd=torch.tensor(crowd, dtype=torch.bool))
         zeros = torch.zeros(len(boxes), dtype=torch.long)
         detections = Detections(torch.tensor(boxes[order]), torch.tensor(scores[order]), zeros)
-        metric.update([detections], [target])
+        update(metric, detections, target)
     return float(metric.compute()["map"])
 
 

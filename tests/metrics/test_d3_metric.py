@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import FakeTokenizer, write_coco
+from helpers import FakeTokenizer, Target, targets_of, update, write_coco
 from test_detection_metric import NAMES, random_pairs
 
 from glip_pl.data import DescribedDetection, collate
@@ -36,11 +36,11 @@ TWO = {"dogs.png": [(1, BOX), (5, OTHER)], "hats.png": [(2, BOX)]}
 def found_all(dataset, wrong=()):
     """Evaluate detections of every box that is asked for, those of the wrong ids beside them."""
     metric = dataset.make_metric()
-    for target in collate(list(dataset), FakeTokenizer()).targets:
-        box, phrase = target.shows.nonzero().unbind(1)
-        boxes = target.boxes[box]
-        boxes[torch.isin(target.phrase_ids[phrase], torch.tensor(wrong))] += 25
-        metric.update([Detections(boxes, torch.full((len(box),), 0.9), phrase)], [target])
+    for target in targets_of(collate(list(dataset), FakeTokenizer())):
+        box, phrase = target.truth.shows.nonzero().unbind(1)
+        boxes = target.truth.boxes[box]
+        boxes[torch.isin(target.question.phrase_ids[phrase], torch.tensor(wrong))] += 25
+        update(metric, Detections(boxes, torch.full((len(box),), 0.9), phrase), target)
     return {name: float(value) for name, value in metric.compute().items()}
 
 
@@ -49,7 +49,7 @@ def test_within_scenarios_an_image_is_asked_for_the_descriptions_of_its_own(tmp_
 
     assert dogs.prompt.caption == "a dog on a leash. a dog without a leash"
     assert dogs.phrase_ids.tolist() == [1, 5]
-    assert dogs.shows.tolist() == [[True, False], [False, True]]
+    assert dogs.truth.shows.tolist() == [[True, False], [False, True]]
     assert hats.prompt.caption == "a blue hat"
 
 
@@ -107,9 +107,9 @@ def test_an_unknown_scenario_is_refused():
 def test_the_average_of_a_group_is_that_of_its_categories(tmp_path):
     dataset = load(tmp_path, TWO)
     metric = DetectionAP(dataset.names_by_id, groups={"dogs": [1, 5], "first": [1]})
-    for target in collate(list(dataset), FakeTokenizer()).targets:
-        first = Detections(target.boxes[:1], torch.tensor([0.9]), torch.tensor([0]))
-        metric.update([first], [target])
+    for target in targets_of(collate(list(dataset), FakeTokenizer())):
+        first = Detections(target.truth.boxes[:1], torch.tensor([0.9]), torch.tensor([0]))
+        update(metric, first, target)
     values = {name: float(value) for name, value in metric.compute().items()}
 
     classes = [values[f"class/{DESCRIPTIONS[i]}"] for i in (1, 5)]
@@ -122,9 +122,12 @@ def test_a_group_scores_what_its_categories_would_alone():
     every = DetectionAP(NAMES, groups={"pets": [2, 3]})
     alone = DetectionAP({i: NAMES[i] for i in (2, 3)})
     for found, target in pairs:
-        every.update([found], [target])
-        pets = replace(target, shows=target.shows[:, :2], phrase_ids=target.phrase_ids[:2])
-        alone.update([found.select(found.phrases < 2)], [pets])
+        update(every, found, target)
+        pets = Target(
+            replace(target.question, phrase_ids=target.question.phrase_ids[:2]),
+            replace(target.truth, shows=target.truth.shows[:, :2]),
+        )
+        update(alone, found.select(found.phrases < 2), pets)
 
     expected = float(alone.compute()["map"])
     assert 0.1 < expected < 0.9

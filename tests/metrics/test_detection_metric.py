@@ -3,33 +3,26 @@ import io
 
 import pytest
 import torch
+from helpers import make_target, update
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from glip_pl.metrics import DetectionAP
 from glip_pl.metrics.coco_ap import SUMMARY, original_boxes
 from glip_pl.prompts import PromptTemplate
-from glip_pl.structures import Detections, Target
+from glip_pl.structures import Detections
 
 # Ids have gaps, as COCO's do.
 NAMES = {2: "cat", 3: "dog", 7: "bird"}
 BOX = (10.0, 20.0, 60.0, 90.0)
 
 
-def make_target(boxes, phrases, *, image_id=1, crowd=(), size=(480, 640), original=(480, 640)):
-    shows = torch.zeros(len(boxes), len(NAMES), dtype=torch.bool)
-    shows[torch.arange(len(boxes)), torch.tensor(phrases, dtype=torch.long)] = True
-    return Target(
-        boxes=torch.tensor(boxes, dtype=torch.float).reshape(-1, 4),
-        shows=shows,
-        positive_map=torch.zeros(len(NAMES), 1, dtype=torch.bool),
-        crowd=torch.tensor([k in crowd for k in range(len(boxes))], dtype=torch.bool),
-        phrase_ids=torch.tensor(list(NAMES)),
-        size=size,
-        original_size=original,
-        image_id=image_id,
-        prompt=PromptTemplate().join(list(NAMES.values())),
+def target_of(boxes, phrases, *, image_id=1, crowd=(), size=(480, 640), original=(480, 640)):
+    prompt = PromptTemplate().join(list(NAMES.values()))
+    target = make_target(
+        boxes, phrases, prompt, list(NAMES), image_id=image_id, size=size, original=original
     )
+    return target.but(crowd=torch.tensor([k in crowd for k in range(len(boxes))], dtype=torch.bool))
 
 
 def make_detections(boxes, scores, phrases):
@@ -46,7 +39,7 @@ NOTHING = make_detections([], [], [])
 def result(*pairs):
     metric = DetectionAP(NAMES)
     for detections, target in pairs:
-        metric.update([detections], [target])
+        update(metric, detections, target)
     return {name: float(value) for name, value in metric.compute().items()}
 
 
@@ -60,7 +53,7 @@ def random_pairs(count):
         boxes = torch.cat([corner, corner + extent], dim=1)
         phrases = torch.randint(0, 3, (number,))
         crowd = [k for k in range(number) if torch.rand(()) < 0.15]
-        target = make_target(boxes.tolist(), phrases.tolist(), image_id=image_id, crowd=crowd)
+        target = target_of(boxes.tolist(), phrases.tolist(), image_id=image_id, crowd=crowd)
         guesses = boxes.repeat(2, 1) + torch.randn(2 * number, 4) * 6
         guesses = torch.cat([guesses, torch.tensor([[5.0, 5.0, 80.0, 70.0]])])
         named = torch.cat([phrases, torch.randint(0, 3, (number + 1,))])
@@ -72,16 +65,16 @@ def pycocotools_summary(pairs):
     ids = list(NAMES)
     truth, found = [], []
     for detections, target in pairs:
-        for g, k in target.shows.nonzero().tolist():
-            x1, y1, x2, y2 = target.boxes[g].tolist()
+        for g, k in target.truth.shows.nonzero().tolist():
+            x1, y1, x2, y2 = target.truth.boxes[g].tolist()
             truth.append(
                 {
                     "id": len(truth) + 1,
-                    "image_id": target.image_id,
+                    "image_id": target.truth.image_id,
                     "category_id": ids[k],
                     "bbox": [x1, y1, x2 - x1, y2 - y1],
                     "area": (x2 - x1) * (y2 - y1),
-                    "iscrowd": int(target.crowd[g]),
+                    "iscrowd": int(target.truth.crowd[g]),
                 }
             )
         for box, score, k in zip(
@@ -90,7 +83,7 @@ def pycocotools_summary(pairs):
             x1, y1, x2, y2 = box
             found.append(
                 {
-                    "image_id": target.image_id,
+                    "image_id": target.truth.image_id,
                     "category_id": ids[k],
                     "bbox": [x1, y1, x2 - x1, y2 - y1],
                     "score": float(score),
@@ -99,7 +92,7 @@ def pycocotools_summary(pairs):
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         coco.dataset = {
-            "images": [{"id": target.image_id} for _, target in pairs],
+            "images": [{"id": target.truth.image_id} for _, target in pairs],
             "annotations": truth,
             "categories": [{"id": k, "name": name} for k, name in NAMES.items()],
         }
@@ -127,13 +120,13 @@ def test_it_agrees_with_pycocotools():
 def test_perfect_detections_score_one():
     detections = make_detections([BOX], [0.9], [1])
 
-    values = result((detections, make_target([BOX], [1])))
+    values = result((detections, target_of([BOX], [1])))
 
     assert values["map"] == values["map_50"] == values["map_75"] == values["class/dog"] == 1
 
 
 def test_a_size_or_category_without_true_boxes_is_minus_one():
-    values = result((make_detections([BOX], [0.9], [1]), make_target([BOX], [1])))
+    values = result((make_detections([BOX], [0.9], [1]), target_of([BOX], [1])))
 
     # 50 x 70 pixels is medium: more than 32², less than 96².
     assert values["map_medium"] == 1
@@ -142,11 +135,11 @@ def test_a_size_or_category_without_true_boxes_is_minus_one():
 
 
 def test_finding_nothing_scores_zero():
-    assert result((NOTHING, make_target([BOX], [1])))["map"] == 0
+    assert result((NOTHING, target_of([BOX], [1])))["map"] == 0
 
 
 def test_false_alarms_without_any_true_box_leave_the_score_undefined():
-    values = result((make_detections([BOX], [0.9], [1]), make_target([], [])))
+    values = result((make_detections([BOX], [0.9], [1]), target_of([], [])))
 
     assert set(values.values()) == {-1}
 
@@ -164,15 +157,15 @@ def test_a_better_scored_false_alarm_in_an_empty_image_halves_the_precision():
     right = make_detections([BOX], [0.5], [0])
 
     values = result(
-        (alarm, make_target([], [], image_id=1)), (right, make_target([BOX], [0], image_id=2))
+        (alarm, target_of([], [], image_id=1)), (right, target_of([BOX], [0], image_id=2))
     )
 
     assert values["map"] == pytest.approx(0.5)
 
 
 def test_a_box_that_shows_two_phrases_is_wanted_for_both():
-    target = make_target([BOX], [0])
-    target.shows[0, 1] = True
+    target = target_of([BOX], [0])
+    target.truth.shows[0, 1] = True
 
     values = result((make_detections([BOX], [0.9], [0]), target))
 
@@ -182,26 +175,26 @@ def test_a_box_that_shows_two_phrases_is_wanted_for_both():
 
 def test_crowds_are_neither_wanted_nor_false_alarms():
     crowd, single = (0.0, 0.0, 200.0, 200.0), (300.0, 300.0, 350.0, 350.0)
-    target = make_target([crowd, single], [0, 0], crowd=[0])
+    target = target_of([crowd, single], [0, 0], crowd=[0])
     detections = make_detections([(10, 10, 40, 40), single], [0.9, 0.5], [0, 0])
 
     assert result((detections, target))["class/cat"] == 1
 
 
 def test_true_boxes_are_carried_to_the_image_file():
-    target = make_target([BOX], [0], size=(100, 100), original=(200, 300))
+    target = target_of([BOX], [0], size=(100, 100), original=(200, 300))
 
-    assert original_boxes(target).tolist() == [[30, 40, 180, 180]]
+    assert original_boxes(*target).tolist() == [[30, 40, 180, 180]]
 
 
 def test_detections_are_compared_in_pixels_of_the_image_file():
-    target = make_target([BOX], [0], size=(100, 100), original=(200, 300))
+    target = target_of([BOX], [0], size=(100, 100), original=(200, 300))
 
     assert result((make_detections([(30, 40, 180, 180)], [0.9], [0]), target))["map"] == 1
 
 
 def test_sizes_are_those_of_the_image_file():
-    target = make_target([(0, 0, 20, 20)], [0], size=(100, 100), original=(1000, 1000))
+    target = target_of([(0, 0, 20, 20)], [0], size=(100, 100), original=(1000, 1000))
 
     values = result((make_detections([(0, 0, 200, 200)], [0.9], [0]), target))
 
@@ -211,9 +204,9 @@ def test_sizes_are_those_of_the_image_file():
 
 def test_reset_forgets_all_images():
     metric = DetectionAP(NAMES)
-    metric.update([NOTHING], [make_target([BOX], [0])])
+    update(metric, NOTHING, target_of([BOX], [0]))
     metric.reset()
-    metric.update([make_detections([BOX], [0.9], [0])], [make_target([BOX], [0])])
+    update(metric, make_detections([BOX], [0.9], [0]), target_of([BOX], [0]))
 
     assert metric.compute()["map"] == 1
 
@@ -222,7 +215,7 @@ def test_a_prompt_of_free_text_is_refused():
     metric = DetectionAP({2: "cat"})
 
     with pytest.raises(ValueError, match=r"category id 3, which has no name.*PhraseRecall"):
-        metric.update([NOTHING], [make_target([BOX], [0])])
+        update(metric, NOTHING, target_of([BOX], [0]))
 
 
 @pytest.mark.parametrize("split", [0, 3, 17])
@@ -230,7 +223,7 @@ def test_any_split_among_processes_gives_the_same_result(split):
     pairs = random_pairs(20)
     here, there = DetectionAP(NAMES), DetectionAP(NAMES)
     for k, (detections, target) in enumerate(pairs):
-        (here if k < split else there).update([detections], [target])
+        update(here if k < split else there, detections, target)
     # What two processes would exchange: the tables of the states, in the order of their names.
     sent = iter([torch.cat(getattr(there, state)) for state in there.metric_state])
     here.dist_sync_fn = lambda table, group=None: [table, next(sent)]

@@ -3,13 +3,14 @@ import io
 
 import pytest
 import torch
+from helpers import make_target, update
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from glip_pl.metrics import LVISAP
 from glip_pl.metrics import lvis_ap as lvis
 from glip_pl.prompts import PromptTemplate
-from glip_pl.structures import Detections, Target
+from glip_pl.structures import Detections
 
 CAT, DOG, OWL = 2, 3, 7
 FREQUENCY = {CAT: "f", DOG: "c", OWL: "r"}
@@ -60,18 +61,9 @@ def add(metric, image, *found, prompt=(CAT, DOG, OWL)):
         torch.tensor(scores),
         torch.tensor([prompt.index(c) for c in categories], dtype=torch.long),
     )
-    target = Target(
-        boxes=torch.zeros(0, 4),
-        shows=torch.zeros(0, len(prompt), dtype=torch.bool),
-        positive_map=torch.zeros(len(prompt), 1, dtype=torch.bool),
-        crowd=torch.zeros(0, dtype=torch.bool),
-        phrase_ids=torch.tensor(prompt),
-        size=(480, 640),
-        original_size=(480, 640),
-        image_id=image,
-        prompt=PromptTemplate().join([str(c) for c in prompt]),
-    )
-    metric.update([detections], [target])
+    asked = PromptTemplate().join([str(c) for c in prompt])
+    target = make_target([], [], asked, prompt, image_id=image, size=(480, 640))
+    update(metric, detections, target)
 
 
 def values(metric):

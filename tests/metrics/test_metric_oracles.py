@@ -1,8 +1,7 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
+from helpers import update
 from pycocotools.mask import iou
 from test_detection_metric import NAMES, random_pairs
 from test_lvis_metric import lvis_json
@@ -23,12 +22,11 @@ def federated(pairs):
     """The truth of random pairs in the form of LVIS, without crowds, every category looked for."""
     images, boxes = [], []
     for _, target in pairs:
-        shown = target.shows.int().argmax(1).tolist() if len(target.boxes) else []
-        categories = [list(NAMES)[k] for k in shown]
-        boxes += [
-            (target.image_id, c, b.tolist()) for c, b in zip(categories, target.boxes, strict=True)
-        ]
-        images.append((target.image_id, set(NAMES) - set(categories), ()))
+        shown = target.truth.shows.int().argmax(1).tolist() if len(target.truth.boxes) else []
+        categories, image_id = [list(NAMES)[k] for k in shown], target.truth.image_id
+        labelled = zip(categories, target.truth.boxes.tolist(), strict=True)
+        boxes += [(image_id, category, box) for category, box in labelled]
+        images.append((image_id, set(NAMES) - set(categories), ()))
     return lvis_json(images, boxes, FREQUENCY)
 
 
@@ -51,11 +49,11 @@ def union(boxes):
 
 def perfect(target, *, merged=False):
     """Detections of exactly what is there; with `merged`, one box around all that a phrase has."""
-    g, k = target.shows.nonzero().unbind(1)
-    boxes = target.boxes[g]
+    g, k = target.truth.shows.nonzero().unbind(1)
+    boxes = target.truth.boxes[g]
     if merged:
         k = k.unique()
-        boxes = torch.stack([union(target.boxes[target.shows[:, p]]) for p in k])
+        boxes = torch.stack([union(target.truth.boxes[target.truth.shows[:, p]]) for p in k])
     return Detections(boxes.reshape(-1, 4), torch.full((len(k),), 0.9), k)
 
 
@@ -66,13 +64,13 @@ def values(metric):
 @pytest.mark.parametrize("at", range(7))
 def test_perfect_predictions_score_one_in_everything(at):
     pairs = [
-        (found, replace(target, crowd=torch.zeros_like(target.crowd)))
+        (found, target.but(crowd=torch.zeros_like(target.truth.crowd)))
         for found, target in random_pairs(30)
     ]
     metric = every_metric(pairs)[at]
     merged = getattr(metric, "protocol", "") == "merged"
     for _, target in pairs:
-        metric.update([perfect(target, merged=merged and len(target.boxes) > 0)], [target])
+        update(metric, perfect(target, merged=merged and len(target.truth.boxes) > 0), target)
 
     found = {name: value for name, value in values(metric).items() if "num_" not in name}
 
@@ -90,10 +88,10 @@ def test_recall_is_what_the_overlaps_of_pycocotools_say(protocol):
     topk, hits, count = (1, 2, 5), np.zeros(3), 0
     metric = PhraseRecall(topk, protocol=protocol)
     for found, target in random_pairs(60):
-        metric.update([found], [target])
+        update(metric, found, target)
         order = found.scores.argsort(descending=True)
         for phrase in range(len(NAMES)):
-            truth = target.boxes[target.shows[:, phrase] & ~target.crowd]
+            truth = target.truth.boxes[target.truth.shows[:, phrase] & ~target.truth.crowd]
             if len(truth):
                 truth = union(truth)[None] if protocol == "merged" else truth
                 guesses = found.boxes[order][found.phrases[order] == phrase]
@@ -110,10 +108,10 @@ def test_recall_is_what_the_overlaps_of_pycocotools_say(protocol):
 def test_accuracy_is_what_the_overlaps_of_pycocotools_say():
     metric, hits, count = ReferringAccuracy(), 0, 0
     for found, target in random_pairs(60):
-        metric.update([found], [target])
-        if len(target.boxes):
+        update(metric, found, target)
+        if len(target.truth.boxes):
             best = found.boxes[found.scores.argmax()][None]
-            hits += (overlaps(best, target.boxes) >= 0.5).any()
+            hits += (overlaps(best, target.truth.boxes) >= 0.5).any()
             count += 1
 
     assert 0 < hits < count

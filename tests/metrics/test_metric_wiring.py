@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import parse
-from helpers import CONFIGS, FakeTokenizer, write_coco, write_image
+from helpers import CONFIGS, FakeTokenizer, targets_of, update, write_coco, write_image
 from test_detection_metric import random_pairs
 from test_metric_oracles import every_metric
 
@@ -39,10 +39,10 @@ def load(dataset, root):
 
 def perfect(dataset):
     metric = dataset.make_metric()
-    for target in collate(list(dataset), FakeTokenizer()).targets:
-        box, phrase = target.shows.nonzero().unbind(1)
-        found = Detections(target.boxes[box], torch.full((len(box),), 0.9), phrase)
-        metric.update([found], [target])
+    for target in targets_of(collate(list(dataset), FakeTokenizer())):
+        box, phrase = target.truth.shows.nonzero().unbind(1)
+        found = Detections(target.truth.boxes[box], torch.full((len(box),), 0.9), phrase)
+        update(metric, found, target)
     return {name: float(value) for name, value in metric.compute().items()}
 
 
@@ -113,7 +113,7 @@ def test_phrases_carry_the_types_of_their_annotations(tmp_path):
     metric = PhraseRecall((1,), types=["people", "animals", "other", "scene"])
     dataset = load(PhraseGrounding("captions.json", metric=metric), tmp_path)
 
-    assert dataset[0].phrase_types == (("people",), ("animals", "other"))
+    assert dataset[0].truth.phrase_types == (("people",), ("animals", "other"))
     values = perfect(dataset)
     assert [values[f"recall@1/{t}"] for t in ("people", "animals", "other", "scene")] == [
         *(1, 1, 1, -1)
@@ -133,8 +133,8 @@ def test_a_referring_sentence_is_one_phrase_whatever_its_spans(tmp_path):
     (sample,) = load(ReferringExpressions("captions.json"), tmp_path)
 
     assert sample.prompt.phrases == (CAPTION,)
-    assert sample.boxes.tolist() == [[1, 2, 11, 22], [30, 5, 39, 14]]
-    assert sample.shows.tolist() == [[True], [True]]
+    assert sample.truth.boxes.tolist() == [[1, 2, 11, 22], [30, 5, 39, 14]]
+    assert sample.truth.shows.tolist() == [[True], [True]]
 
 
 def test_a_sentence_that_speaks_of_nothing_stays(tmp_path):
@@ -143,7 +143,7 @@ def test_a_sentence_that_speaks_of_nothing_stays(tmp_path):
 
     dataset = load(ReferringExpressions("captions.json", metric=GeneralizedReferring()), tmp_path)
 
-    assert [len(sample.boxes) for sample in dataset] == [0, 0, 1]
+    assert [len(sample.truth.boxes) for sample in dataset] == [0, 0, 1]
     assert dataset.problems == {}
     assert perfect(dataset) == {"precision": 1, "n_acc": 1, "t_acc": 1, "num_sentences": 3}
 
@@ -153,7 +153,7 @@ def test_a_sentence_that_lost_its_box_is_not_taken_for_one_of_nothing(tmp_path):
 
     dataset = load(ReferringExpressions("captions.json"), tmp_path)
 
-    assert [sample.image_id for sample in dataset] == [2]
+    assert [sample.truth.image_id for sample in dataset] == [2]
     assert dataset.problems["caption of an unusable box"] == ["image 1"]
 
 
@@ -218,7 +218,7 @@ pairs = random_pairs(12)
 metrics = every_metric(pairs)
 for found, target in pairs[:10] if rank == 0 else pairs[10:]:
     for metric in metrics:
-        metric.update([found], [target])
+        metric.update([found], [target.question], [target.truth])
 values = [{k: float(v) for k, v in metric.compute().items()} for metric in metrics]
 torch.save(values, sys.argv[3] + str(rank))
 """
@@ -241,7 +241,7 @@ def test_two_gloo_processes_get_what_one_gets(tmp_path):
     alone = every_metric(pairs)
     for found, target in pairs:
         for metric in alone:
-            metric.update([found], [target])
+            update(metric, found, target)
     expected = [{k: float(v) for k, v in metric.compute().items()} for metric in alone]
 
     assert [worker.wait(120) for worker in workers] == [0, 0]

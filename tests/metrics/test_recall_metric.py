@@ -2,12 +2,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import FakeTokenizer, make_sample
+from helpers import FakeTokenizer, make_sample, make_target, update
 
 from glip_pl.data.collate import collate
 from glip_pl.metrics import PhraseRecall, recall_hits
 from glip_pl.prompts import Prompt
-from glip_pl.structures import Detections, Target
+from glip_pl.structures import Detections
 
 CAPTION = Prompt("a cat and a dog", (((0, 5),), ((10, 15),)))
 CAT, DOG = 0, 1
@@ -15,20 +15,8 @@ LEFT, RIGHT = (0.0, 0.0, 10.0, 10.0), (50.0, 0.0, 60.0, 10.0)
 AWAY = (80.0, 80.0, 90.0, 90.0)
 
 
-def make_target(boxes, phrases):
-    shows = torch.zeros(len(boxes), 2, dtype=torch.bool)
-    shows[torch.arange(len(boxes)), torch.tensor(phrases, dtype=torch.long)] = True
-    return Target(
-        boxes=torch.tensor(boxes).reshape(-1, 4),
-        shows=shows,
-        positive_map=torch.zeros(2, 1, dtype=torch.bool),
-        crowd=torch.zeros(len(boxes), dtype=torch.bool),
-        phrase_ids=torch.tensor([-1, -1]),
-        size=(100, 100),
-        original_size=(100, 100),
-        image_id=1,
-        prompt=CAPTION,
-    )
+def target_of(boxes, phrases):
+    return make_target(boxes, phrases, CAPTION, [-1, -1])
 
 
 def result(target, *found, **options):
@@ -38,7 +26,7 @@ def result(target, *found, **options):
     detections = Detections(
         torch.tensor(boxes).reshape(-1, 4), torch.tensor(scores), torch.tensor(phrases).long()
     )
-    metric.update([detections], [target])
+    update(metric, detections, target)
     return {name: float(value) for name, value in metric.compute().items()}
 
 
@@ -47,13 +35,13 @@ def recalls(values):
 
 
 def test_the_best_guess_on_the_box_is_found_at_one():
-    values = result(make_target([LEFT], [CAT]), (LEFT, 0.9, CAT), (AWAY, 0.1, CAT))
+    values = result(target_of([LEFT], [CAT]), (LEFT, 0.9, CAT), (AWAY, 0.1, CAT))
 
     assert recalls(values) == [1, 1, 1]
 
 
 def test_the_second_best_guess_is_found_at_five_only():
-    values = result(make_target([LEFT], [CAT]), (LEFT, 0.3, CAT), (AWAY, 0.4, CAT))
+    values = result(target_of([LEFT], [CAT]), (LEFT, 0.3, CAT), (AWAY, 0.4, CAT))
 
     assert recalls(values) == [0, 1, 1]
 
@@ -61,21 +49,21 @@ def test_the_second_best_guess_is_found_at_five_only():
 def test_the_fifth_guess_is_found_at_five_and_the_sixth_is_not():
     better = [(AWAY, 0.9, CAT)] * 4
 
-    fifth = result(make_target([LEFT], [CAT]), *better, (LEFT, 0.1, CAT))
-    sixth = result(make_target([LEFT], [CAT]), *better, (AWAY, 0.8, CAT), (LEFT, 0.1, CAT))
+    fifth = result(target_of([LEFT], [CAT]), *better, (LEFT, 0.1, CAT))
+    sixth = result(target_of([LEFT], [CAT]), *better, (AWAY, 0.8, CAT), (LEFT, 0.1, CAT))
 
     assert recalls(fifth) == [0, 1, 1]
     assert recalls(sixth) == [0, 0, 1]
 
 
 def test_the_eleventh_guess_is_not_found():
-    values = result(make_target([LEFT], [CAT]), *[(AWAY, 0.9, CAT)] * 10, (LEFT, 0.1, CAT))
+    values = result(target_of([LEFT], [CAT]), *[(AWAY, 0.9, CAT)] * 10, (LEFT, 0.1, CAT))
 
     assert recalls(values) == [0, 0, 0]
 
 
 def test_guesses_for_other_phrases_neither_help_nor_hinder():
-    target = make_target([LEFT, RIGHT], [CAT, DOG])
+    target = target_of([LEFT, RIGHT], [CAT, DOG])
 
     values = result(target, (RIGHT, 0.9, CAT), (LEFT, 0.8, CAT), (RIGHT, 0.1, DOG))
 
@@ -85,7 +73,7 @@ def test_guesses_for_other_phrases_neither_help_nor_hinder():
 
 
 def test_any_true_box_of_a_phrase_will_do():
-    values = result(make_target([LEFT, RIGHT], [CAT, CAT]), (RIGHT, 0.9, CAT))
+    values = result(target_of([LEFT, RIGHT], [CAT, CAT]), (RIGHT, 0.9, CAT))
 
     assert recalls(values) == [1, 1, 1]
     assert values["num_phrases"] == 1
@@ -93,31 +81,31 @@ def test_any_true_box_of_a_phrase_will_do():
 
 @pytest.mark.parametrize(("width", "hit"), [(5.0, 1), (4.9, 0)])
 def test_the_overlap_must_be_a_half(width, hit):
-    values = result(make_target([LEFT], [CAT]), ((0.0, 0.0, width, 10.0), 0.9, CAT))
+    values = result(target_of([LEFT], [CAT]), ((0.0, 0.0, width, 10.0), 0.9, CAT))
 
     assert values["recall@1"] == hit
 
 
 def test_a_phrase_that_nothing_was_found_for_is_a_miss():
-    assert recalls(result(make_target([LEFT], [CAT]))) == [0, 0, 0]
+    assert recalls(result(target_of([LEFT], [CAT]))) == [0, 0, 0]
 
 
 def test_phrases_without_boxes_do_not_count():
-    values = result(make_target([], []), (LEFT, 0.9, CAT))
+    values = result(target_of([], []), (LEFT, 0.9, CAT))
 
     assert values == {"recall@1": -1, "recall@5": -1, "recall@10": -1, "num_phrases": 0}
 
 
 def test_crowds_are_no_true_boxes():
-    target = make_target([LEFT], [CAT])
+    target = target_of([LEFT], [CAT])
 
-    values = result(replace(target, crowd=torch.tensor([True])), (LEFT, 0.9, CAT))
+    values = result(target.but(crowd=torch.tensor([True])), (LEFT, 0.9, CAT))
 
     assert values["num_phrases"] == 0
 
 
 def test_guesses_are_compared_in_pixels_of_the_image_file():
-    target = replace(make_target([RIGHT], [CAT]), original_size=(200, 300))
+    target = make_target([RIGHT], [CAT], CAPTION, [-1, -1], original=(200, 300))
 
     values = result(target, ((150.0, 0.0, 180.0, 20.0), 0.9, CAT))
 
@@ -127,8 +115,9 @@ def test_guesses_are_compared_in_pixels_of_the_image_file():
 def test_hits_and_phrases_of_all_images_and_processes_are_summed():
     found = Detections(torch.tensor([LEFT]), torch.tensor([0.9]), torch.tensor([CAT]))
     here, there = PhraseRecall(), PhraseRecall()
-    here.update([found, found], [make_target([LEFT], [CAT]), make_target([RIGHT], [CAT])])
-    there.update([found], [make_target([RIGHT], [CAT])])
+    update(here, found, target_of([LEFT], [CAT]))
+    update(here, found, target_of([RIGHT], [CAT]))
+    update(there, found, target_of([RIGHT], [CAT]))
     sent = iter([getattr(there, state) for state in there.metric_state])
     here.dist_sync_fn = lambda state, group=None: [state, next(sent)]
     here.distributed_available_fn = lambda: True
@@ -142,7 +131,7 @@ def test_hits_and_phrases_of_all_images_and_processes_are_summed():
 def test_all_guesses_may_be_taken():
     right_last = [(AWAY, 0.9, CAT)] * 40 + [(LEFT, 0.1, CAT)]
 
-    values = result(make_target([LEFT], [CAT]), *right_last, topk=(10, -1))
+    values = result(target_of([LEFT], [CAT]), *right_last, topk=(10, -1))
 
     assert values == {"recall@10": 0, "recall@all": 1, "num_phrases": 1}
 
@@ -179,7 +168,7 @@ def test_a_phrase_without_guesses_is_found_at_no_k():
 
 @pytest.mark.parametrize("protocol", ["any", "merged"])
 def test_the_metric_scores_by_its_protocol(protocol):
-    target = make_target([LEFT, NEAR], [CAT, CAT])
+    target = target_of([LEFT, NEAR], [CAT, CAT])
 
     values = result(target, (LEFT, 0.9, CAT), protocol=protocol)
 
@@ -187,8 +176,8 @@ def test_the_metric_scores_by_its_protocol(protocol):
 
 
 def test_a_phrase_counts_for_each_of_its_types():
-    target = make_target([LEFT, RIGHT], [CAT, DOG])
-    typed = replace(target, phrase_types=(("animals", "other"), ("animals",)))
+    target = target_of([LEFT, RIGHT], [CAT, DOG])
+    typed = target.but(phrase_types=(("animals", "other"), ("animals",)))
 
     values = result(typed, (LEFT, 0.9, CAT), topk=(1,), types=("people", "animals", "other"))
 
@@ -202,22 +191,23 @@ def test_a_phrase_counts_for_each_of_its_types():
 
 
 def test_types_need_not_be_known_when_none_are_asked_for():
-    typed = replace(make_target([LEFT], [CAT]), phrase_types=(("animals",), ()))
+    typed = target_of([LEFT], [CAT]).but(phrase_types=(("animals",), ()))
 
     assert set(result(typed, topk=(1,))) == {"recall@1", "num_phrases"}
 
 
 def test_a_phrase_of_an_unlisted_type_is_refused():
-    typed = replace(make_target([LEFT], [CAT]), phrase_types=(("animal",), ()))
+    typed = target_of([LEFT], [CAT]).but(phrase_types=(("animal",), ()))
 
     with pytest.raises(ValueError, match=r"'a cat' has the type 'animal', .* counts animals"):
         result(typed, types=("animals",))
 
 
-def test_types_travel_from_sample_to_target():
-    sample = replace(make_sample([(1, 2, 9, 9)], ["cat"]), phrase_types=(("animals",),))
+def test_types_travel_from_sample_to_batch():
+    sample = make_sample([(1, 2, 9, 9)], ["cat"])
+    sample = replace(sample, truth=replace(sample.truth, phrase_types=(("animals",),)))
 
-    assert collate([sample], FakeTokenizer()).targets[0].phrase_types == (("animals",),)
+    assert collate([sample], FakeTokenizer()).truths[0].phrase_types == (("animals",),)
 
 
 @pytest.mark.parametrize(
@@ -234,11 +224,12 @@ def test_options_that_mean_nothing_are_refused(options, message):
 
 def test_types_are_summed_over_processes():
     found = Detections(torch.tensor([LEFT]), torch.tensor([0.9]), torch.tensor([CAT]))
-    hit = replace(make_target([LEFT], [CAT]), phrase_types=(("animals",), ()))
-    miss = replace(make_target([RIGHT], [CAT]), phrase_types=(("animals",), ()))
+    hit = target_of([LEFT], [CAT]).but(phrase_types=(("animals",), ()))
+    miss = target_of([RIGHT], [CAT]).but(phrase_types=(("animals",), ()))
     here, there = (PhraseRecall((1,), types=("animals", "people")) for _ in range(2))
-    here.update([found, found], [hit, miss])
-    there.update([found], [miss])
+    update(here, found, hit)
+    update(here, found, miss)
+    update(there, found, miss)
     sent = iter([getattr(there, state) for state in there.metric_state])
     here.dist_sync_fn = lambda state, group=None: [state, next(sent)]
     here.distributed_available_fn = lambda: True

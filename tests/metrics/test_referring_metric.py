@@ -2,10 +2,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers import make_target, update
 
 from glip_pl.metrics import GeneralizedReferring, ReferringAccuracy
 from glip_pl.prompts import Prompt
-from glip_pl.structures import Detections, Target
+from glip_pl.structures import Detections
 
 LEFT, RIGHT = (0.0, 0.0, 10.0, 10.0), (50.0, 0.0, 60.0, 10.0)
 AWAY = (80.0, 80.0, 90.0, 90.0)
@@ -13,17 +14,8 @@ AWAY = (80.0, 80.0, 90.0, 90.0)
 
 def sentence(*boxes, original=(100, 100)):
     """A target whose whole caption is one phrase, with these true boxes."""
-    return Target(
-        boxes=torch.tensor(boxes).reshape(-1, 4),
-        shows=torch.ones(len(boxes), 1, dtype=torch.bool),
-        positive_map=torch.zeros(1, 1, dtype=torch.bool),
-        crowd=torch.zeros(len(boxes), dtype=torch.bool),
-        phrase_ids=torch.tensor([-1]),
-        size=(100, 100),
-        original_size=original,
-        image_id=1,
-        prompt=Prompt("the left cat", (((0, 12),),)),
-    )
+    prompt = Prompt("the left cat", (((0, 12),),))
+    return make_target(boxes, [0] * len(boxes), prompt, [-1], original=original)
 
 
 def guesses(*found):
@@ -38,7 +30,7 @@ def guesses(*found):
 
 def result(metric, *pairs):
     for found, target in pairs:
-        metric.update([found], [target])
+        update(metric, found, target)
     return {name: float(value) for name, value in metric.compute().items()}
 
 
@@ -79,11 +71,8 @@ def test_detections_are_compared_in_pixels_of_the_image_file():
 
 
 def test_all_phrases_of_a_sentence_count_together():
-    target = replace(
-        sentence(LEFT, RIGHT),
-        shows=torch.eye(2, dtype=torch.bool),
-        prompt=Prompt("a cat, a dog", (((0, 5),), ((7, 12),))),
-    )
+    prompt = Prompt("a cat, a dog", (((0, 5),), ((7, 12),)))
+    target = make_target([LEFT, RIGHT], [0, 1], prompt, [-1, -1])
     found = replace(guesses((LEFT, SURE), (RIGHT, SURE)), phrases=torch.tensor([0, 1]))
 
     assert result(GeneralizedReferring(), (found, target))["precision"] == 1
@@ -170,7 +159,7 @@ def test_any_split_among_processes_gives_the_same_result(kind):
     alone, here, there = kind(), kind(), kind()
     expected = result(alone, *pairs)
     for found, target in pairs[3:]:
-        there.update([found], [target])
+        update(there, found, target)
     # What two processes would exchange: the states, in the order of their names.
     sent = iter([getattr(there, state) for state in there.metric_state])
     here.dist_sync_fn = lambda state, group=None: [state, next(sent)]

@@ -4,16 +4,18 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 
+from glip_pl.metrics import GroundingMetric
 from glip_pl.prompts import Prompt, PromptTemplate
 from glip_pl.prompts.tokens import TokenBatch
-from glip_pl.structures import Sample
+from glip_pl.structures import Batch, Detections, Question, Sample, Truth
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "src/glip_pl/configs"
@@ -107,11 +109,65 @@ def make_sample(
     shows = torch.eye(max(len(boxes), len(names)), dtype=torch.bool)[: len(boxes), : len(names)]
     return Sample(
         image=pixels,
-        boxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
         prompt=PromptTemplate().join(names),
-        shows=shows,
-        crowd=torch.zeros(len(boxes), dtype=torch.bool),
         phrase_ids=torch.arange(len(names)),
-        image_id=1,
         original_size=size,
+        truth=Truth(
+            boxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+            shows=shows,
+            crowd=torch.zeros(len(boxes), dtype=torch.bool),
+            image_id=1,
+        ),
     )
+
+
+class Target(NamedTuple):
+    """What one image of an evaluation is asked, and what is there."""
+
+    question: Question
+    truth: Truth
+
+    def but(self, **changed: Any) -> "Target":
+        """The same with another truth."""
+        return Target(self.question, replace(self.truth, **changed))
+
+
+def make_target(
+    boxes: Sequence[Sequence[float]],
+    phrases: Sequence[int],
+    prompt: Prompt,
+    phrase_ids: Sequence[int],
+    *,
+    image_id: int = 1,
+    size: tuple[int, int] = (100, 100),
+    original: tuple[int, int] | None = None,
+) -> Target:
+    """Make the target of one image, whose box g shows phrase `phrases[g]`."""
+    count = len(phrase_ids)
+    shows = torch.zeros(len(boxes), count, dtype=torch.bool)
+    shows[torch.arange(len(boxes)), torch.tensor(phrases, dtype=torch.long)] = True
+    return Target(
+        Question(
+            prompt=prompt,
+            positive_map=torch.zeros(count, 1, dtype=torch.bool),
+            phrase_ids=torch.tensor(phrase_ids),
+            size=size,
+            original_size=original or size,
+        ),
+        Truth(
+            boxes=torch.tensor(boxes, dtype=torch.float).reshape(-1, 4),
+            shows=shows,
+            crowd=torch.zeros(len(boxes), dtype=torch.bool),
+            image_id=image_id,
+        ),
+    )
+
+
+def targets_of(batch: Batch) -> list[Target]:
+    """The targets of a batch, image by image."""
+    return [Target(*pair) for pair in zip(batch.questions, batch.known(), strict=True)]
+
+
+def update(metric: GroundingMetric, found: Detections, target: Target) -> None:
+    """Add one image to a metric."""
+    metric.update([found], [target.question], [target.truth])

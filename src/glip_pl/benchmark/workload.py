@@ -22,7 +22,7 @@ from glip_pl.plugins import fusion_plugins
 from glip_pl.prompts import PromptTemplate
 from glip_pl.prompts.compiler import compile_names
 from glip_pl.prompts.tokens import TokenBatch
-from glip_pl.structures import Batch, Detections, Sample, Target
+from glip_pl.structures import Batch, Detections, Question, Sample, Truth
 from glip_pl.training.task import GroundingTask
 from glip_pl.weights.official.architecture import GLIP_L, GLIP_T, GLIP_T_A
 
@@ -102,13 +102,15 @@ class Workload(ABC):
             [
                 Sample(
                     image=image.permute(1, 2, 0).byte().numpy(),
-                    boxes=_boxes(size, generator),
                     prompt=PromptTemplate().join(names),
-                    shows=shows,
-                    crowd=torch.zeros(_BOXES, dtype=torch.bool),
                     phrase_ids=torch.arange(count),
-                    image_id=0,
                     original_size=size,
+                    truth=Truth(
+                        _boxes(size, generator),
+                        shows,
+                        crowd=torch.zeros(_BOXES, dtype=torch.bool),
+                        image_id=0,
+                    ),
                     chunks=compiled.chunks,
                 )
                 for image in pixels
@@ -146,9 +148,9 @@ class Workload(ABC):
 class _TimedPostProcess(PostProcess):
     times: StageTimes
 
-    def __call__(self, output: GroundingOutput, targets: Sequence[Target]) -> list[Detections]:
+    def __call__(self, output: GroundingOutput, questions: Sequence[Question]) -> list[Detections]:
         with self.times.stage("post-processing"):
-            return super().__call__(output, targets)
+            return super().__call__(output, questions)
 
 
 class Detect(Workload):
@@ -177,7 +179,7 @@ class Detect(Workload):
             output = self.ground(tokens)
         found = None
         if self.prompts == 1:
-            found = self.task.detector.postprocess(output, self.batch.targets)
+            found = self.task.detector.postprocess(output, self.batch.questions)
         return Result(output.logits.float(), output.boxes, found)
 
 
@@ -191,8 +193,8 @@ class DetectOfficially(Detect):
         output = self.ground(tokens)
         with times.stage("post-processing"):
             columns = slice(0, self.batch.chunk_sizes[0])
-            targets = [target.select_tokens(columns) for target in self.batch.targets]
-            self.task.detector.postprocess(output, targets)
+            questions = [question.select_tokens(columns) for question in self.batch.questions]
+            self.task.detector.postprocess(output, questions)
 
     def measure(self, repeats: int) -> Measurement:
         """Count the first prompt for every prompt: padded alike, they take equally long."""
@@ -232,7 +234,7 @@ class Train(Workload):
     def _loss(self) -> Tensor:
         batch, weights = self.batch, self.task.loss_weights
         output = self.ground(batch.tokens)
-        terms = self.task.criterion(output, batch.targets, batch.tokens.mask)
+        terms = self.task.criterion(output, batch.questions, batch.known(), batch.tokens.mask)
         return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
 
 

@@ -181,16 +181,12 @@ class Finder:
 
 
 def _sample(pixels: np.ndarray, prompt: CompiledPrompt) -> Sample:
-    """Make a sample without boxes."""
+    """Make a sample of which nothing is known."""
     count = len(prompt.names)
     return Sample(
         image=pixels,
-        boxes=torch.zeros(0, 4),
         prompt=PromptTemplate().join(prompt.names),
-        shows=torch.zeros(0, count, dtype=torch.bool),
-        crowd=torch.zeros(0, dtype=torch.bool),
         phrase_ids=torch.full((count,), -1),
-        image_id=0,
         original_size=(pixels.shape[0], pixels.shape[1]),
         chunks=prompt.chunks,
     )

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from glip_pl.prompts import Chunk, Prompt, positive_map
 from glip_pl.prompts.tokens import TokenBatch, Tokenizer
-from glip_pl.structures import Batch, Sample, Target
+from glip_pl.structures import Batch, Question, Sample
 
 PAD_MULTIPLE = 32
 
@@ -39,7 +39,8 @@ def collate(samples: Sequence[Sample], tokenizer: Tokenizer) -> Batch:
     """Make a batch of samples; from here on no string is needed.
 
     Raises:
-        ValueError: A caption is too long for the tokenizer, or prompts differ in their chunks.
+        ValueError: A caption is too long for the tokenizer, prompts differ in their chunks, or the
+            truth is known of some images and not of others.
     """
     images, mask = pad_images([sample.image for sample in samples])
     chunks = [sample.chunks or (_whole(sample.prompt),) for sample in samples]
@@ -51,25 +52,26 @@ def collate(samples: Sequence[Sample], tokenizer: Tokenizer) -> Batch:
     tokens = [
         tokenizer([chunk.prompt for chunk in of_place]) for of_place in zip(*chunks, strict=True)
     ]
-    targets = tuple(
-        Target(
-            boxes=sample.boxes,
-            shows=sample.shows,
+    questions = tuple(
+        Question(
+            prompt=sample.prompt,
             positive_map=_positive_map(
                 len(sample.prompt.tokens_positive), chunks[b], [part.offsets[b] for part in tokens]
             ),
-            crowd=sample.crowd,
             phrase_ids=sample.phrase_ids,
             size=(sample.image.shape[0], sample.image.shape[1]),
             original_size=sample.original_size,
-            image_id=sample.image_id,
-            prompt=sample.prompt,
-            phrase_types=sample.phrase_types,
         )
         for b, sample in enumerate(samples)
     )
+    truths = tuple(sample.truth for sample in samples if sample.truth is not None)
+    if truths and len(truths) < len(samples):
+        raise ValueError(
+            f"the truth is known of {len(truths)} of the {len(samples)} images of a batch; put "
+            "images with and without it into batches of their own"
+        )
     sizes = tuple(part.ids.shape[1] for part in tokens)
-    return Batch(images, mask, TokenBatch.join(tokens), targets, sizes)
+    return Batch(images, mask, TokenBatch.join(tokens), questions, sizes, truths or None)
 
 
 def _whole(prompt: Prompt) -> Chunk:

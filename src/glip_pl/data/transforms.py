@@ -18,7 +18,7 @@ import albumentations as A
 import cv2
 
 from glip_pl.prompts import mirror
-from glip_pl.structures import Sample
+from glip_pl.structures import Sample, Truth
 
 # The loader's workers are the parallelism; threads on top only get in the way.
 cv2.setNumThreads(0)
@@ -125,16 +125,18 @@ def _reseed(compose: A.Compose) -> None:
 def _apply(compose: A.Compose, sample: Sample) -> Sample:
     """Move pixels and boxes; a dropped box takes its row of `shows` and its crowd flag along."""
     _reseed(compose)
-    rows = np.arange(len(sample.boxes))
-    moved = compose(image=sample.image, bboxes=sample.boxes.numpy(), rows=rows)
-    kept = torch.as_tensor(np.asarray(moved["rows"]), dtype=torch.long)
-    return replace(
-        sample,
-        image=moved["image"],
-        boxes=torch.as_tensor(np.asarray(moved["bboxes"]), dtype=torch.float32).reshape(-1, 4),
-        shows=sample.shows[kept],
-        crowd=sample.crowd[kept],
-    )
+    truth = sample.truth
+    boxes = np.zeros((0, 4), dtype=np.float32) if truth is None else truth.boxes.numpy()
+    moved = compose(image=sample.image, bboxes=boxes, rows=np.arange(len(boxes)))
+    if truth is not None:
+        kept = torch.as_tensor(np.asarray(moved["rows"]), dtype=torch.long)
+        truth = replace(
+            truth,
+            boxes=torch.as_tensor(np.asarray(moved["bboxes"]), dtype=torch.float32).reshape(-1, 4),
+            shows=truth.shows[kept],
+            crowd=truth.crowd[kept],
+        )
+    return replace(sample, image=moved["image"], truth=truth)
 
 
 def _crop(sample: Sample) -> Sample:
@@ -154,5 +156,12 @@ def _resize(sample: Sample, size: tuple[int, int]) -> Sample:
     if before == size:
         return sample
     image = Image.fromarray(sample.image).resize(size[::-1], Image.Resampling.BILINEAR)
-    scale = torch.tensor([size[1] / before[1], size[0] / before[0]]).repeat(2)
-    return replace(sample, image=np.array(image), boxes=sample.boxes * scale)
+    return replace(sample, image=np.array(image), truth=scaled(sample.truth, before, size))
+
+
+def scaled(truth: Truth | None, before: tuple[int, ...], after: tuple[int, ...]) -> Truth | None:
+    """Move boxes along with an image that was resized from one (height, width) to another."""
+    if truth is None:
+        return None
+    scale = torch.tensor([after[1] / before[1], after[0] / before[0]]).repeat(2)
+    return replace(truth, boxes=truth.boxes * scale)

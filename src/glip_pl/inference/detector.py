@@ -14,7 +14,7 @@ from glip_pl.fusion import PyramidFeatures, TextFeatures
 from glip_pl.inference.postprocess import PostProcess
 from glip_pl.model import GLIP
 from glip_pl.prompts.tokens import TokenBatch
-from glip_pl.structures import Batch, Detections, Target
+from glip_pl.structures import Batch, Detections, Question
 from glip_pl.text import TextEncoder
 
 
@@ -51,8 +51,8 @@ class Detector:
         if image is None:
             image = self.model.encode_image(batch.images, batch.mask)
         chunks = [
-            self.postprocess(self.model.ground(image, self.texts(tokens)), targets)
-            for tokens, targets in _chunks(batch)
+            self.postprocess(self.model.ground(image, self.texts(tokens)), questions)
+            for tokens, questions in _chunks(batch)
         ]
         if len(chunks) == 1:
             return chunks[0]
@@ -118,12 +118,12 @@ class TextCache:
         return (self._encoder.training, device, precision, *weights)
 
 
-def _chunks(batch: Batch) -> Iterator[tuple[TokenBatch, list[Target]]]:
-    """Give the chunks of a batch, with targets whose positive maps are those of the chunk."""
+def _chunks(batch: Batch) -> Iterator[tuple[TokenBatch, list[Question]]]:
+    """Yield the chunks of a batch, with questions whose positive maps are those of the chunk."""
     start = 0
     for size in batch.chunk_sizes:
         columns = slice(start, start + size)
-        yield batch.tokens.select(columns), [t.select_tokens(columns) for t in batch.targets]
+        yield batch.tokens.select(columns), [q.select_tokens(columns) for q in batch.questions]
         start += size
 
 

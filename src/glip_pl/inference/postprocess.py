@@ -11,7 +11,7 @@ from torchvision.ops import batched_nms
 
 from glip_pl.boxes import clip, rescale
 from glip_pl.head import GroundingOutput
-from glip_pl.structures import Detections, Target
+from glip_pl.structures import Detections, Question
 
 Aggregate = Literal["mean", "max", "power"]
 
@@ -56,20 +56,19 @@ class PostProcess:
     candidates_per_level: int = 1000
     aggregate: Aggregate = "mean"
 
-    def __call__(self, output: GroundingOutput, targets: Sequence[Target]) -> list[Detections]:
+    def __call__(self, output: GroundingOutput, questions: Sequence[Question]) -> list[Detections]:
         """Post-process a batch; each image is treated alone.
 
         Args:
             output: What the head says of the batch.
-            targets: For the positive maps and sizes; boxes are not looked at. A phrase without a
-                token is not found.
+            questions: The positive maps and sizes; a phrase without a token is not found.
         """
-        return [self._image(output, b, target) for b, target in enumerate(targets)]
+        return [self._image(output, b, question) for b, question in enumerate(questions)]
 
-    def _image(self, output: GroundingOutput, b: int, target: Target) -> Detections:
+    def _image(self, output: GroundingOutput, b: int, question: Question) -> Detections:
         logits = output.logits[b].float()
-        (named,) = target.positive_map.any(1).nonzero(as_tuple=True)
-        scores = phrase_scores(logits, target.positive_map[named], self.aggregate)  # [N, K]
+        (named,) = question.positive_map.any(1).nonzero(as_tuple=True)
+        scores = phrase_scores(logits, question.positive_map[named], self.aggregate)  # [N, K]
         # √(phrase score · centerness), the geometric mean, ranks boxes: FCOS, and GLIP after it.
         ranked = (scores * output.centerness[b].float().sigmoid()[:, None]).sqrt()
         ranked = ranked.masked_fill(scores <= self.score_threshold, -1.0)
@@ -83,8 +82,8 @@ class PostProcess:
         pairs = torch.cat(kept)
         region, phrase = pairs // num_phrases, named[pairs % num_phrases]
         score = ranked.flatten()[pairs]
-        boxes = clip(output.boxes[b, region].float(), target.size)
+        boxes = clip(output.boxes[b, region].float(), question.size)
         keep = batched_nms(boxes, score, phrase, self.nms_iou)[: self.max_detections]
         return Detections(
-            rescale(boxes[keep], target.size, target.original_size), score[keep], phrase[keep]
+            rescale(boxes[keep], question.size, question.original_size), score[keep], phrase[keep]
         )

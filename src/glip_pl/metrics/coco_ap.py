@@ -4,10 +4,8 @@ Boxes are rows of tables that are gathered at once; torchmetrics' own mean avera
 computes on the whole.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -16,16 +14,14 @@ from torchmetrics.detection import MeanAveragePrecision
 from glip_pl.boxes import rescale
 from glip_pl.metrics.groups import ABSENT, group_averages
 from glip_pl.metrics.tables import TableMetric, with_image
-
-if TYPE_CHECKING:
-    from glip_pl.structures import Detections, Target
+from glip_pl.structures import Detections, Question, Truth
 
 SUMMARY = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large")
 
 
-def original_boxes(target: Target) -> Tensor:
-    """Give the true boxes of an image, [G, 4], in xyxy pixels of its file."""
-    return rescale(target.boxes, target.size, target.original_size)
+def original_boxes(question: Question, truth: Truth) -> Tensor:
+    """Return the true boxes of an image, [G, 4], in xyxy pixels of its file."""
+    return rescale(truth.boxes, question.size, question.original_size)
 
 
 class DetectionAP(TableMetric):
@@ -75,31 +71,37 @@ class DetectionAP(TableMetric):
                     "value; choose another name"
                 )
 
-    def update(self, detections: Sequence[Detections], targets: Sequence[Target]) -> None:
+    def update(
+        self,
+        detections: Sequence[Detections],
+        questions: Sequence[Question],
+        truths: Sequence[Truth],
+    ) -> None:
         """Add images; each image of the set must be added once, by one process.
 
         Args:
-            detections: What was found, per image; `phrases` point into the target's prompt.
-            targets: What is there, per image.
+            detections: What was found, per image; `phrases` point into the question's prompt.
+            questions: What was asked, per image.
+            truths: What is there, per image.
 
         Raises:
             ValueError: A phrase is none of the named categories.
         """
-        for found, target in zip(detections, targets, strict=True):
-            unnamed = set(target.phrase_ids.tolist()) - self.names.keys()
+        for found, question, truth in zip(detections, questions, truths, strict=True):
+            unnamed = set(question.phrase_ids.tolist()) - self.names.keys()
             if unnamed:
                 raise ValueError(
-                    f"the prompt {target.prompt.caption!r} has the category id {min(unnamed)}, "
+                    f"the prompt {question.prompt.caption!r} has the category id {min(unnamed)}, "
                     "which has no name; AP needs named categories: use PhraseRecall for free text"
                 )
-            box, phrase = target.shows.nonzero().unbind(1)
-            image = target.image_id
+            box, phrase = truth.shows.nonzero().unbind(1)
+            image = truth.image_id
             self.found_boxes.append(found.boxes.float())
             self.found_scores.append(found.scores.float())
-            self.found_ids.append(with_image(image, target.phrase_ids[found.phrases]))
-            self.true_boxes.append(original_boxes(target)[box].float())
-            crowd = target.crowd[box].long()
-            self.true_ids.append(with_image(image, target.phrase_ids[phrase], crowd))
+            self.found_ids.append(with_image(image, question.phrase_ids[found.phrases]))
+            self.true_boxes.append(original_boxes(question, truth)[box].float())
+            crowd = truth.crowd[box].long()
+            self.true_ids.append(with_image(image, question.phrase_ids[phrase], crowd))
 
     def compute(self) -> dict[str, Tensor]:
         """Average the precision over all images.

@@ -6,11 +6,9 @@ judged only in the images that were labelled for it, and where its boxes are inc
 that meets none of them is no mistake. See LVIS (https://arxiv.org/abs/1908.03195).
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -20,9 +18,7 @@ from torch import Tensor
 from glip_pl.metrics.coco_ap import SUMMARY
 from glip_pl.metrics.groups import ABSENT, group_averages
 from glip_pl.metrics.tables import TableMetric, with_image
-
-if TYPE_CHECKING:
-    from glip_pl.structures import Detections, Target
+from glip_pl.structures import Detections, Question, Truth
 
 # The default limits: per category over the whole set, and per image over all categories.
 LIMITS = {"fixed": 10_000, "standard": 300}
@@ -34,9 +30,9 @@ _PRUNE_EVERY = 1_000_000
 class LVISAP(TableMetric):
     """LVIS's average precision over categories, for boxes.
 
-    The truth is read from LVIS's own JSON, not from the targets: sizes are mask areas there, and a
-    vocabulary that takes several prompts may show an image once for each of them. Only images that
-    were given to `update` count.
+    The truth is read from LVIS's own JSON, not from what `update` is given: sizes are mask areas
+    there, and a vocabulary that takes several prompts may show an image once for each of them. Only
+    images that were given to `update` count.
 
     Args:
         annotations: The JSON of an LVIS set, as read.
@@ -113,29 +109,35 @@ class LVISAP(TableMetric):
         super().reset()
         self._num_new = 0
 
-    def update(self, detections: Sequence[Detections], targets: Sequence[Target]) -> None:
+    def update(
+        self,
+        detections: Sequence[Detections],
+        questions: Sequence[Question],
+        truths: Sequence[Truth],
+    ) -> None:
         """Add images; each image must be added once, or once with each of its prompts.
 
         Args:
-            detections: What was found, per image; `phrases` point into the target's prompt.
-            targets: For the ids of images and categories; boxes are not looked at.
+            detections: What was found, per image; `phrases` point into the question's prompt.
+            questions: For the ids of categories.
+            truths: For the ids of images; boxes are not looked at.
 
         Raises:
             ValueError: An image or a category is none of the annotations.
         """
-        for found, target in zip(detections, targets, strict=True):
-            unknown = set(target.phrase_ids.tolist()) - self._frequency.keys()
-            if unknown or target.image_id not in self._known:
-                what = f"category {min(unknown)}" if unknown else f"image {target.image_id}"
+        for found, question, truth in zip(detections, questions, truths, strict=True):
+            unknown = set(question.phrase_ids.tolist()) - self._frequency.keys()
+            if unknown or truth.image_id not in self._known:
+                what = f"category {min(unknown)}" if unknown else f"image {truth.image_id}"
                 raise ValueError(
-                    f"the LVIS annotations have no {what}, which a target has; evaluate the set "
+                    f"the LVIS annotations have no {what}, which was evaluated; evaluate the set "
                     "that the annotations are of"
                 )
-            ids = with_image(target.image_id, target.phrase_ids[found.phrases])
+            ids = with_image(truth.image_id, question.phrase_ids[found.phrases])
             self.found_boxes.append(found.boxes.float())
             self.found_scores.append(found.scores.float())
             self.found_ids.append(ids)
-            self.image_ids.append(torch.tensor([target.image_id], device=ids.device))
+            self.image_ids.append(torch.tensor([truth.image_id], device=ids.device))
             self._num_new += len(ids)
         if self._num_new > _PRUNE_EVERY:
             boxes, scores, ids = self._kept()

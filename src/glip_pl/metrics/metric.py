@@ -1,17 +1,12 @@
-"""What every metric of an evaluation is: fed with detections and targets, summed up in the end."""
-
-from __future__ import annotations
+"""What every metric of an evaluation is: fed with detections and truths, summed up in the end."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 from torchmetrics import Metric
 
-# Data sets name their metrics, so at run time the imports go from data to metrics only.
-if TYPE_CHECKING:
-    from glip_pl.structures import Detections, Target
+from glip_pl.structures import Detections, Question, Truth
 
 
 class GroundingMetric(Metric):
@@ -22,12 +17,18 @@ class GroundingMetric(Metric):
     """
 
     @abstractmethod
-    def update(self, detections: Sequence[Detections], targets: Sequence[Target]) -> None:
+    def update(
+        self,
+        detections: Sequence[Detections],
+        questions: Sequence[Question],
+        truths: Sequence[Truth],
+    ) -> None:
         """Add images.
 
         Args:
-            detections: What was found, per image; `phrases` point into the target's prompt.
-            targets: What is there, per image.
+            detections: What was found, per image; `phrases` point into the question's prompt.
+            questions: What was asked, per image.
+            truths: What is there, per image.
         """
 
     @abstractmethod

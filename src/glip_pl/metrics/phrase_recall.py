@@ -1,9 +1,7 @@
 """Phrase recall: how often the box of a phrase is among the best guesses."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -12,9 +10,7 @@ from torchvision.ops import box_iou
 from glip_pl.metrics.coco_ap import original_boxes
 from glip_pl.metrics.groups import ABSENT
 from glip_pl.metrics.metric import GroundingMetric
-
-if TYPE_CHECKING:
-    from glip_pl.structures import Detections, Target
+from glip_pl.structures import Detections, Question, Truth
 
 MIN_IOU = 0.5
 ALL_GUESSES = -1
@@ -83,25 +79,33 @@ class PhraseRecall(GroundingMetric):
         self.add_state("hits", default=hits, dist_reduce_fx="sum")
         self.add_state("num_phrases", default=torch.zeros_like(hits[:, 0]), dist_reduce_fx="sum")
 
-    def update(self, detections: Sequence[Detections], targets: Sequence[Target]) -> None:
+    def update(
+        self,
+        detections: Sequence[Detections],
+        questions: Sequence[Question],
+        truths: Sequence[Truth],
+    ) -> None:
         """Add images.
 
         Args:
-            detections: What was found, per image; `phrases` point into the target's prompt.
-            targets: What is there, per image.
+            detections: What was found, per image; `phrases` point into the question's prompt.
+            questions: What was asked, per image.
+            truths: What is there, per image.
 
         Raises:
             ValueError: A phrase has a type that is none of `types`.
         """
-        for found, target in zip(detections, targets, strict=True):
-            true_boxes = original_boxes(target).float()
+        for found, question, truth in zip(detections, questions, truths, strict=True):
+            true_boxes = original_boxes(question, truth).float()
             order = found.scores.argsort(descending=True, stable=True)
             boxes, phrases = found.boxes[order].float(), found.phrases[order]
-            shows = target.shows & ~target.crowd[:, None]
+            shows = truth.shows & ~truth.crowd[:, None]
             for k in shows.any(0).nonzero().flatten().tolist():
-                truth = true_boxes[shows[:, k]]
-                rows = self._rows(target, k)
-                self.hits[rows] += recall_hits(boxes[phrases == k], truth, self.topk, self.protocol)
+                boxes_of_phrase = true_boxes[shows[:, k]]
+                rows = self._rows(question, truth, k)
+                self.hits[rows] += recall_hits(
+                    boxes[phrases == k], boxes_of_phrase, self.topk, self.protocol
+                )
                 self.num_phrases[rows] += 1
 
     def compute(self) -> dict[str, Tensor]:
@@ -121,13 +125,13 @@ class PhraseRecall(GroundingMetric):
         }
         return {**named, "num_phrases": self.num_phrases[0]}
 
-    def _rows(self, target: Target, k: int) -> list[int]:
+    def _rows(self, question: Question, truth: Truth, k: int) -> list[int]:
         """Give the rows of the counts that phrase k goes into."""
-        types = set(target.phrase_types[k]) if self.types and target.phrase_types else set()
+        types = set(truth.phrase_types[k]) if self.types and truth.phrase_types else set()
         unknown = types.difference(self.types)
         if unknown:
             raise ValueError(
-                f"the phrase {target.prompt.phrases[k]!r} has the type {min(unknown)!r}, but this "
-                f"metric counts {', '.join(self.types)}; add it to `types`"
+                f"the phrase {question.prompt.phrases[k]!r} has the type {min(unknown)!r}, but "
+                f"this metric counts {', '.join(self.types)}; add it to `types`"
             )
         return [0, *(1 + self.types.index(name) for name in types)]

@@ -1,13 +1,10 @@
 """Referring expressions: sentences that speak of one thing, of several or of nothing in the image.
 
-Each target is one sentence. Its phrases are taken together: a detection of any of them is one of
-the sentence, and the true boxes are those of all of them.
+Each image of a set is one sentence. Its phrases are taken together: a detection of any of them is
+one of the sentence, and the true boxes are those of all of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,16 +13,14 @@ from torchvision.ops import box_iou
 from glip_pl.metrics.coco_ap import original_boxes
 from glip_pl.metrics.groups import ABSENT
 from glip_pl.metrics.metric import GroundingMetric
-
-if TYPE_CHECKING:
-    from glip_pl.structures import Detections, Target
+from glip_pl.structures import Detections, Question, Truth
 
 MIN_IOU = 0.5
 
 
-def _true_boxes(target: Target) -> Tensor:
-    """Give the boxes that any phrase of the sentence shows, [G, 4]; crowds count like others."""
-    return original_boxes(target)[target.shows.any(1)].float()
+def _true_boxes(question: Question, truth: Truth) -> Tensor:
+    """Return the boxes that any phrase of the sentence shows, [G, 4]; crowds count like others."""
+    return original_boxes(question, truth)[truth.shows.any(1)].float()
 
 
 def _ratio(hits: Tensor, of: Tensor) -> Tensor:
@@ -48,13 +43,18 @@ class ReferringAccuracy(GroundingMetric):
         for name in ("hits", "num_sentences"):
             self.add_state(name, default=torch.tensor(0), dist_reduce_fx="sum")
 
-    def update(self, detections: Sequence[Detections], targets: Sequence[Target]) -> None:
+    def update(
+        self,
+        detections: Sequence[Detections],
+        questions: Sequence[Question],
+        truths: Sequence[Truth],
+    ) -> None:
         """Add sentences."""
-        for found, target in zip(detections, targets, strict=True):
-            truth = _true_boxes(target)
-            if len(truth):
+        for found, question, truth in zip(detections, questions, truths, strict=True):
+            true_boxes = _true_boxes(question, truth)
+            if len(true_boxes):
                 best = found.boxes[found.scores.argsort(descending=True, stable=True)[:1]]
-                self.hits += (box_iou(best.float(), truth) >= MIN_IOU).any()
+                self.hits += (box_iou(best.float(), true_boxes) >= MIN_IOU).any()
                 self.num_sentences += 1
 
     def compute(self) -> dict[str, Tensor]:
@@ -92,15 +92,20 @@ class GeneralizedReferring(GroundingMetric):
         counts = torch.zeros(2, 3, dtype=torch.long)
         self.add_state("counts", default=counts, dist_reduce_fx="sum")
 
-    def update(self, detections: Sequence[Detections], targets: Sequence[Target]) -> None:
+    def update(
+        self,
+        detections: Sequence[Detections],
+        questions: Sequence[Question],
+        truths: Sequence[Truth],
+    ) -> None:
         """Add sentences."""
-        for found, target in zip(detections, targets, strict=True):
+        for found, question, truth in zip(detections, questions, truths, strict=True):
             guesses = found.boxes[found.scores >= self.score_threshold].float()
-            truth = _true_boxes(target)
+            true_boxes = _true_boxes(question, truth)
             # F1 is 1 when there is neither a false alarm nor a miss.
-            right = len(guesses) == len(truth) == _matches(guesses, truth)
+            right = len(guesses) == len(true_boxes) == _matches(guesses, true_boxes)
             seen = torch.tensor([1, right, len(guesses) > 0], device=self.counts.device)
-            self.counts[int(len(truth) > 0)] += seen
+            self.counts[int(len(true_boxes) > 0)] += seen
 
     def compute(self) -> dict[str, Tensor]:
         """Divide.

@@ -171,7 +171,7 @@ def _ratios(run: Run, units: Mapping[str, int], weights: np.ndarray) -> dict[str
         if unit is None:
             continue
         metric.reset()
-        metric.update([image.found], [image.target()])
+        metric.update([image.found], [image.question()], [image.truth()])
         values = {name: float(value) for name, value in metric.compute().items()}
         number = next(value for name, value in values.items() if name.startswith("num_"))
         for name, value in values.items():

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from glip_pl.data import GroundingDataset
 from glip_pl.prompts import Prompt
-from glip_pl.structures import Detections, Target
+from glip_pl.structures import Detections, Question, Truth
 
 FILE = "predictions.json"
 # COCO's files have two; scores closer than seven digits are equal in single precision.
@@ -51,21 +51,21 @@ class Seen:
     crowd: Tensor
     found: Detections
 
-    def target(self) -> Target:
-        """Give it the form that metrics take: the truth, without a caption's tokens."""
+    def question(self) -> Question:
+        """Return what was asked in the form that metrics take, without a caption's tokens."""
         starts = np.cumsum([0, *(len(phrase) + 1 for phrase in self.phrases)])
         spans = [((int(a), int(a) + len(p)),) for a, p in zip(starts, self.phrases, strict=False)]
-        return Target(
-            boxes=self.true_boxes,
-            shows=self.shows,
+        return Question(
+            prompt=Prompt(" ".join(self.phrases), tuple(spans)),
             positive_map=torch.zeros(len(self.phrases), 0, dtype=torch.bool),
-            crowd=self.crowd,
             phrase_ids=self.phrase_ids,
             size=(1, 1),  # Equal sizes: the boxes are in pixels of the image file already.
             original_size=(1, 1),
-            image_id=self.image_id,
-            prompt=Prompt(" ".join(self.phrases), tuple(spans)),
         )
+
+    def truth(self) -> Truth:
+        """Return what is there in the form that metrics take."""
+        return Truth(self.true_boxes, self.shows, self.crowd, self.image_id)
 
 
 def image_records(dataset: GroundingDataset, folder: Path) -> dict[int, dict[str, Any]]:

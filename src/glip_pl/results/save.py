@@ -20,7 +20,7 @@ from glip_pl.data import GroundingDataModule
 from glip_pl.metrics.coco_ap import original_boxes
 from glip_pl.results.manifest import circumstances, protocol
 from glip_pl.results.predictions import FILE, Seen, image_records, write_predictions
-from glip_pl.structures import Batch, Detections, Target
+from glip_pl.structures import Batch, Detections, Question, Truth
 from glip_pl.system.download import file_sha256
 from glip_pl.training.task import GroundingTask
 
@@ -55,11 +55,12 @@ class SaveResults(Callback):
     ) -> None:
         """Keep the detections of a batch."""
         name = _data(trainer).test_names[dataloader_idx]
-        for found, target in zip(outputs, batch.targets, strict=True):
-            self._seen[name].append(_seen(found, target))
-            if target.prompt.caption not in self._captions[name]:
-                sizes = _phrases_per_chunk(target.positive_map, batch.chunk_sizes)
-                self._captions[name][target.prompt.caption] = sizes
+        images = zip(outputs, batch.questions, batch.known(), strict=True)
+        for found, question, truth in images:
+            self._seen[name].append(_seen(found, question, truth))
+            if question.prompt.caption not in self._captions[name]:
+                sizes = _phrases_per_chunk(question.positive_map, batch.chunk_sizes)
+                self._captions[name][question.prompt.caption] = sizes
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write both files into the log directory; an AP over no box at all is null."""
@@ -124,16 +125,16 @@ def _data(trainer: Trainer) -> GroundingDataModule:
     return data
 
 
-def _seen(found: Detections, target: Target) -> Seen:
+def _seen(found: Detections, question: Question, truth: Truth) -> Seen:
     # A thousand names for each of a thousand images would fill the memory.
-    free = bool((target.phrase_ids < 0).any())
+    free = bool((question.phrase_ids < 0).any())
     return Seen(
-        image_id=target.image_id,
-        phrases=target.prompt.phrases if free else (),
-        phrase_ids=target.phrase_ids.cpu(),
-        true_boxes=original_boxes(target).float().cpu(),
-        shows=target.shows.cpu(),
-        crowd=target.crowd.cpu(),
+        image_id=truth.image_id,
+        phrases=question.prompt.phrases if free else (),
+        phrase_ids=question.phrase_ids.cpu(),
+        true_boxes=original_boxes(question, truth).float().cpu(),
+        shows=truth.shows.cpu(),
+        crowd=truth.crowd.cpu(),
         found=Detections(
             found.boxes.float().cpu(), found.scores.float().cpu(), found.phrases.cpu()
         ),

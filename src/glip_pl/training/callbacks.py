@@ -44,14 +44,14 @@ class LogPictures(Callback):
             )
 
     def _picture(self, batch: Batch, b: int, found: Detections) -> Any:
-        target = batch.targets[b]
-        height, width = target.size
+        question, truth = batch.questions[b], batch.known()[b]
+        height, width = question.size
         image = batch.images[b, :, :height, :width].permute(1, 2, 0).cpu().numpy()
-        phrases = target.prompt.phrases
-        true_index, shown = target.shows.cpu().nonzero().unbind(1)
-        truth = draw(
+        phrases = question.prompt.phrases
+        true_index, shown = truth.shows.cpu().nonzero().unbind(1)
+        true = draw(
             image,
-            target.boxes.cpu()[true_index],
+            truth.boxes.cpu()[true_index],
             [phrases[k] for k in shown.tolist()],
             colors=shown.tolist(),
         )
@@ -59,14 +59,14 @@ class LogPictures(Callback):
         index = found.phrases.tolist()
         predicted = draw(
             image,
-            rescale(found.boxes.cpu(), target.original_size, target.size),
+            rescale(found.boxes.cpu(), question.original_size, question.size),
             [
                 f"{phrases[k]} {score:.2f}"
                 for k, score in zip(index, found.scores.tolist(), strict=True)
             ],
             colors=index,
         )
-        return side_by_side(truth, predicted)
+        return side_by_side(true, predicted)
 
 
 class ScheduleWeightDecay(Callback):

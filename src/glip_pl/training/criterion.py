@@ -8,7 +8,7 @@ from torch import Tensor
 from glip_pl.boxes import inclusive
 from glip_pl.head import GroundingOutput
 from glip_pl.matching import Matcher, Objects, Regions
-from glip_pl.structures import Target
+from glip_pl.structures import Question, Truth
 from glip_pl.training.losses import box_giou_loss, box_l1_loss, token_focal_loss, token_target
 
 # Pixels by which a box counted with inclusive ends is smaller on each side, seen from its centre.
@@ -16,7 +16,7 @@ _INCLUSIVE_INSET = 0.5
 
 
 class GroundingCriterion:
-    """Turn the head's output and the targets of a batch into unweighted loss terms.
+    """Turn the head's output, the questions and the truths of a batch into unweighted loss terms.
 
     Terms: ``token`` (focal loss of alignment), ``giou`` and ``l1`` (of the boxes), ``centerness``.
     Each is divided by the number of matched regions over all processes, so that two processes with
@@ -37,34 +37,39 @@ class GroundingCriterion:
         self.inclusive = inclusive
 
     def __call__(
-        self, output: GroundingOutput, targets: Sequence[Target], text_mask: Tensor
+        self,
+        output: GroundingOutput,
+        questions: Sequence[Question],
+        truths: Sequence[Truth],
+        text_mask: Tensor,
     ) -> dict[str, Tensor]:
         """Compute the terms, summed over the supervised layers.
 
         Args:
             output: What the head says.
-            targets: One per image; crowds are left out.
+            questions: One per image, for the positive maps and sizes.
+            truths: One per image; crowds are left out.
             text_mask: Boolean [B, M], True where a token is real.
         """
-        objects = self.objects(targets)
+        objects = self.objects(questions, truths)
         layers = [
             self.terms(layer, self.match(layer, objects), objects, text_mask)
             for layer in (*output.intermediate, output)
         ]
         return {term: torch.stack([layer[term] for layer in layers]).sum() for term in layers[0]}
 
-    def objects(self, targets: Sequence[Target]) -> list[Objects]:
+    def objects(self, questions: Sequence[Question], truths: Sequence[Truth]) -> list[Objects]:
         """Return the boxes of each image that can be learned: all but crowds."""
         # Inclusive ends move the centre and the far side by half a pixel towards each other.
         inset = _INCLUSIVE_INSET if self.inclusive else 0.0
         return [
             Objects(
-                target.boxes[~target.crowd],
-                (target.shows[~target.crowd].float() @ target.positive_map.float()) > 0,
-                target.size,
+                truth.boxes[~truth.crowd],
+                (truth.shows[~truth.crowd].float() @ question.positive_map.float()) > 0,
+                question.size,
                 inset,
             )
-            for target in targets
+            for question, truth in zip(questions, truths, strict=True)
         ]
 
     def match(self, layer: GroundingOutput, objects: Sequence[Objects]) -> Tensor:

@@ -162,7 +162,7 @@ class GroundingTask(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Weigh and sum the loss terms of a batch."""
         output = self.model(batch.images, batch.mask, batch.tokens)
-        terms = self.criterion(output, batch.targets, batch.tokens.mask)
+        terms = self.criterion(output, batch.questions, batch.known(), batch.tokens.mask)
         loss = torch.stack([self.loss_weights[name] * term for name, term in terms.items()]).sum()
         logged = {f"train/{name}": term for name, term in terms.items() if self.loss_weights[name]}
         self.log_dict(logged, batch_size=len(batch))
@@ -191,7 +191,7 @@ class GroundingTask(LightningModule):
         detections = self.predict_step(batch, 0)
         metric = self.metrics[key]
         assert isinstance(metric, Metric)
-        metric.update(detections, batch.targets)
+        metric.update(detections, batch.questions, batch.known())
         return detections
 
     def on_validation_epoch_end(self) -> None:

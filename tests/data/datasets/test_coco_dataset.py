@@ -33,9 +33,10 @@ def test_an_evaluation_item_names_all_categories_in_the_order_of_their_ids(tmp_p
 
     assert sample.prompt.caption == "cat. dog. hair drier"
     assert sample.phrase_ids.tolist() == [0, 5, 90]
-    assert sample.boxes.tolist() == [[1, 2, 11, 22], [5, 5, 11, 12]]
-    assert sample.shows.tolist() == [[False, False, True], [True, False, False]]
-    assert (sample.image_id, sample.original_size, sample.image.shape) == (1, (40, 60), (40, 60, 3))
+    assert sample.truth.boxes.tolist() == [[1, 2, 11, 22], [5, 5, 11, 12]]
+    assert sample.truth.shows.tolist() == [[False, False, True], [True, False, False]]
+    assert (sample.original_size, sample.image.shape) == ((40, 60), (40, 60, 3))
+    assert sample.truth.image_id == 1
 
 
 def test_a_batch_marks_the_tokens_of_each_name(tmp_path):
@@ -44,7 +45,7 @@ def test_a_batch_marks_the_tokens_of_each_name(tmp_path):
     batch = collate([load(tmp_path)[0]], FakeTokenizer())
 
     #                      [CLS] cat . dog . hair drier [SEP]
-    assert batch.targets[0].positive_map.int().tolist() == [
+    assert batch.questions[0].positive_map.int().tolist() == [
         [0, 1, 0, 0, 0, 0, 0, 0],
         [0, 0, 0, 1, 0, 0, 0, 0],
         [0, 0, 0, 0, 0, 1, 1, 0],
@@ -62,8 +63,8 @@ def test_a_training_prompt_names_what_the_image_shows_among_negatives(tmp_path):
         assert 2 <= len(sample.prompt.phrases) <= 4
         assert sample.prompt.phrases == tuple(f"n{i}" for i in sample.phrase_ids.tolist())
         at = sample.phrase_ids.tolist().index(5)
-        assert sample.shows.sum() == 2
-        assert sample.shows[:, at].all()
+        assert sample.truth.shows.sum() == 2
+        assert sample.truth.shows[:, at].all()
     assert len({sample.prompt.caption for sample in samples}) > 5
 
 
@@ -97,7 +98,7 @@ def test_a_fixed_prompt_names_all_categories_in_training_too(tmp_path):
     dataset = load(tmp_path, training=True, fixed_prompt=True, max_negatives=0)
 
     assert {dataset[0].prompt.caption for _ in range(8)} == {"cat. dog. hair drier"}
-    assert dataset[0].shows.tolist() == [[False, True, False]]
+    assert dataset[0].truth.shows.tolist() == [[False, True, False]]
 
 
 def test_a_fixed_prompt_that_does_not_fit_is_refused(tmp_path):
@@ -114,8 +115,8 @@ def test_images_without_boxes_are_kept(tmp_path):
 
     sample = load(tmp_path)[0]
 
-    assert sample.boxes.shape == (0, 4)
-    assert sample.shows.shape == (0, 3)
+    assert sample.truth.boxes.shape == (0, 4)
+    assert sample.truth.shows.shape == (0, 3)
     assert load(tmp_path, training=True)[0].prompt.phrases
 
 
@@ -125,7 +126,7 @@ def test_crowds_are_marked(tmp_path):
     document["annotations"][1]["iscrowd"] = 1
     path.write_text(json.dumps(document))
 
-    assert load(tmp_path)[0].crowd.tolist() == [False, True]
+    assert load(tmp_path)[0].truth.crowd.tolist() == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ def test_an_impossible_box_is_left_out_and_counted(tmp_path, bbox, kind):
     dataset = load(tmp_path)
 
     assert dataset.problems == {kind: [f"annotation 1 of image 1: {list(bbox)}"]}
-    assert dataset[0].boxes.tolist() == [[1, 1, 6, 6]]
+    assert dataset[0].truth.boxes.tolist() == [[1, 1, 6, 6]]
 
 
 def test_a_box_partly_outside_is_clipped_and_counted(tmp_path):
@@ -153,7 +154,7 @@ def test_a_box_partly_outside_is_clipped_and_counted(tmp_path):
 
     dataset = load(tmp_path)
 
-    assert dataset[0].boxes.tolist() == [[0, 30, 15, 40]]
+    assert dataset[0].truth.boxes.tolist() == [[0, 30, 15, 40]]
     assert dataset.problems == {
         "box clipped to its image": ["annotation 1 of image 1: [-5, 30, 20, 20]"]
     }
@@ -164,7 +165,7 @@ def test_a_box_past_the_border_by_rounding_is_no_problem(tmp_path):
 
     dataset = load(tmp_path)
 
-    assert dataset[0].boxes.tolist() == [[50, 30, 60, 40]]
+    assert dataset[0].truth.boxes.tolist() == [[50, 30, 60, 40]]
     assert dataset.problems == {}
 
 
@@ -174,7 +175,7 @@ def test_an_unknown_category_is_left_out_and_counted(tmp_path):
     dataset = load(tmp_path)
 
     assert dataset.problems == {"annotation of an unknown category": ["annotation 1 of image 1: 1"]}
-    assert len(dataset[0].boxes) == 0
+    assert len(dataset[0].truth.boxes) == 0
 
 
 def test_an_annotation_of_an_unknown_image_is_counted(tmp_path):
@@ -291,7 +292,7 @@ def test_training_takes_the_next_image_for_a_broken_one_and_warns_once(tmp_path,
     (tmp_path / "images" / "c.png").write_bytes(b"broken")
     dataset = load(tmp_path, training=True)
 
-    ids = [dataset[2].image_id, dataset[2].image_id]
+    ids = [dataset[2].truth.image_id, dataset[2].truth.image_id]
 
     assert ids == [1, 1]
     assert len(caplog.records) == 1
@@ -305,7 +306,7 @@ def test_training_counts_broken_images_by_what_is_wrong_with_them(tmp_path, faul
     dataset = load(tmp_path, training=True)
     spoil(tmp_path / "images/a.png", fault)
 
-    assert dataset[0].image_id == 2
+    assert dataset[0].truth.image_id == 2
 
     assert dataset.problems == {fault: [str(tmp_path / "images/a.png")]}
 
@@ -350,7 +351,7 @@ def test_training_leaves_out_for_the_same_reasons_as_a_check(tmp_path):
         kind: len(found) for kind, found in checked.problems.items()
     }
     assert len(dataset.problems) == 9
-    assert [len(sample.boxes) for sample in dataset] == [2, 1]
+    assert [len(sample.truth.boxes) for sample in dataset] == [2, 1]
     assert [len(record.annotations) for record in checked.records] == [2, 1]
 
 
@@ -386,20 +387,20 @@ def test_boxes_follow_an_image_that_is_decoded_small(tmp_path):
     sample = dataset[0]
 
     assert sample.image.shape == (80, 160, 3)
-    assert sample.boxes.tolist() == [[10, 20, 60, 50]]
+    assert sample.truth.boxes.tolist() == [[10, 20, 60, 50]]
     assert sample.original_size == (160, 320)
 
 
 def test_iteration_ends_after_the_last_image(tmp_path):
     write_coco(tmp_path, {"a.png": [], "b.png": []}, names=NAMES)
 
-    assert [sample.image_id for sample in load(tmp_path)] == [1, 2]
+    assert [sample.truth.image_id for sample in load(tmp_path)] == [1, 2]
 
 
 def test_changing_a_sample_does_not_change_the_data_set(tmp_path):
     write_coco(tmp_path, {"a.png": [(0, (1, 2, 3, 4))]}, names=NAMES)
     dataset = load(tmp_path)
 
-    dataset[0].boxes.mul_(0)
+    dataset[0].truth.boxes.mul_(0)
 
-    assert torch.equal(dataset[0].boxes, torch.tensor([[1.0, 2.0, 4.0, 6.0]]))
+    assert torch.equal(dataset[0].truth.boxes, torch.tensor([[1.0, 2.0, 4.0, 6.0]]))

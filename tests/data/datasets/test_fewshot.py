@@ -67,4 +67,4 @@ def test_a_data_set_keeps_only_its_shots(tmp_path):
     dataset.connect(FakeTokenizer())
 
     chosen = few_shot([[0]] * 6, 2, 30)
-    assert [sample.image_id for sample in dataset] == [1 + k for k in chosen]
+    assert [sample.truth.image_id for sample in dataset] == [1 + k for k in chosen]

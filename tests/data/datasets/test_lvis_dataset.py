@@ -2,7 +2,7 @@ import json
 
 import pytest
 import torch
-from helpers import FakeTokenizer, write_coco
+from helpers import FakeTokenizer, targets_of, update, write_coco
 
 from glip_pl.data import LvisDetection, collate
 from glip_pl.structures import Detections
@@ -37,10 +37,11 @@ TWO = {"a.png": [(1, BOX), (2, OTHER)], "b.png": [(7, BOX)]}
 def result(dataset, found):
     """Evaluate; found are (box as xyxy, score, phrase) per image."""
     metric = dataset.make_metric()
-    for target, entries in zip(collate(list(dataset), FakeTokenizer()).targets, found, strict=True):
+    targets = targets_of(collate(list(dataset), FakeTokenizer()))
+    for target, entries in zip(targets, found, strict=True):
         boxes, scores, phrases = zip(*entries, strict=True)
         boxes = torch.tensor(boxes, dtype=torch.float).reshape(-1, 4)
-        metric.update([Detections(boxes, torch.tensor(scores), torch.tensor(phrases))], [target])
+        update(metric, Detections(boxes, torch.tensor(scores), torch.tensor(phrases)), target)
     return {name: float(value) for name, value in metric.compute().items()}
 
 
@@ -53,7 +54,7 @@ def test_images_are_found_by_the_end_of_their_address(tmp_path):
 
     assert [dataset.image_path(i).name for i in range(2)] == ["a.png", "b.png"]
     assert dataset[0].prompt.phrases == ("cat", "dog", "owl")
-    assert dataset[0].boxes.tolist() == [list(BOX_XYXY), list(OTHER_XYXY)]
+    assert dataset[0].truth.boxes.tolist() == [list(BOX_XYXY), list(OTHER_XYXY)]
 
 
 def test_perfect_detections_score_one_for_every_frequency(tmp_path):

@@ -41,8 +41,8 @@ def test_a_caption_keeps_its_words_and_its_phrases(tmp_path):
 
     assert sample.prompt.caption == CAPTION
     assert sample.prompt.phrases == ("a man", "a dog")
-    assert sample.boxes.tolist() == [[30, 5, 40, 15], [1, 2, 11, 22]]
-    assert sample.shows.tolist() == [[False, True], [True, False]]
+    assert sample.truth.boxes.tolist() == [[30, 5, 40, 15], [1, 2, 11, 22]]
+    assert sample.truth.shows.tolist() == [[False, True], [True, False]]
     assert sample.phrase_ids.tolist() == [-1, -1]
 
 
@@ -50,24 +50,24 @@ def test_annotations_of_the_same_words_are_one_phrase_with_several_boxes(tmp_pat
     sample = load(tmp_path, [(DOG, BOX_A), (DOG, BOX_B)])[0]
 
     assert sample.prompt.phrases == ("a dog",)
-    assert sample.shows.tolist() == [[True], [True]]
+    assert sample.truth.shows.tolist() == [[True], [True]]
 
 
 def test_annotations_of_the_same_box_are_one_box_that_shows_several_phrases(tmp_path):
     sample = load(tmp_path, [(MAN, BOX_A), (DOG, BOX_A)])[0]
 
-    assert sample.boxes.tolist() == [[1, 2, 11, 22]]
-    assert sample.shows.tolist() == [[True, True]]
+    assert sample.truth.boxes.tolist() == [[1, 2, 11, 22]]
+    assert sample.truth.shows.tolist() == [[True, True]]
 
 
 def test_a_phrase_in_several_parts_covers_all_their_tokens(tmp_path):
     sample = load(tmp_path, [([[10, 15], [0, 5]], BOX_A)])[0]
 
-    target = collate([sample], FakeTokenizer()).targets[0]
+    (question,) = collate([sample], FakeTokenizer()).questions
 
     assert sample.prompt.phrases == ("a man a dog",)
     #                                           [CLS] a man and a dog on the left [SEP]
-    assert target.positive_map.int().tolist() == [[0, 1, 1, 0, 1, 1, 0, 0, 0, 0]]
+    assert question.positive_map.int().tolist() == [[0, 1, 1, 0, 1, 1, 0, 0, 0, 0]]
 
 
 @pytest.mark.parametrize(
@@ -83,14 +83,14 @@ def test_a_span_that_covers_no_word_of_the_caption_is_left_out_and_counted(tmp_p
 def test_a_caption_without_a_linked_phrase_is_left_out_and_counted(tmp_path):
     dataset = load(tmp_path, [])
 
-    assert [sample.image_id for sample in dataset] == [2]
+    assert [sample.truth.image_id for sample in dataset] == [2]
     assert dataset.problems == {"caption without a linked phrase": ["image 1 (1.png)"]}
 
 
 def test_a_caption_longer_than_the_text_encoder_reads_is_left_out_and_named(tmp_path, caplog):
     dataset = load(tmp_path, [(DOG, BOX_A)], max_tokens=9)  # The caption has 8 words + 2.
 
-    assert [sample.image_id for sample in dataset] == [2]
+    assert [sample.truth.image_id for sample in dataset] == [2]
     assert dataset.problems == {"caption longer than 9 tokens": ["image 1 with 10"]}
     assert "1 left out: caption longer than 9 tokens (image 1 with 10)" in caplog.text
 

@@ -67,7 +67,7 @@ def shown_by(dataset: GroundingDataset) -> list[list[tuple[list[float], list[str
                 [round(value, 3) for value in box.tolist()],
                 [p for p, yes in zip(sample.prompt.phrases, row, strict=True) if yes],
             )
-            for box, row in zip(sample.boxes, sample.shows, strict=True)
+            for box, row in zip(sample.truth.boxes, sample.truth.shows, strict=True)
         ]
         for sample in dataset
     ]
@@ -128,7 +128,7 @@ def test_flickr30k_is_read_from_its_folder(tmp_path):
     dataset = load(PhraseGrounding("."), tmp_path)
 
     assert shown_by(dataset) == [[([1, 2, 11, 22], ["A man"])]]
-    assert dataset[0].phrase_types == (("people",),)
+    assert dataset[0].truth.phrase_types == (("people",),)
 
 
 def test_a_set_in_tar_files_is_trained_and_evaluated_on(tmp_path):
@@ -140,7 +140,7 @@ def test_a_set_in_tar_files_is_trained_and_evaluated_on(tmp_path):
     data.connect(FakeTokenizer())
 
     (batch,) = data.train_dataloader()
-    evaluated = [target for b in data.val_dataloader()[0] for target in b.targets]
+    evaluated = [truth for batch in data.val_dataloader()[0] for truth in batch.truths]
 
     assert len(batch) == 2
     assert len(evaluated) == 2
@@ -266,9 +266,9 @@ def test_each_class_takes_its_part_of_a_file_that_holds_both_and_counts_the_rest
     detection = load(CategoryDetection("written"), tmp_path)
     grounding = load(PhraseGrounding("written"), tmp_path)
 
-    assert [sample.image_id for sample in detection] == [1]
+    assert [sample.truth.image_id for sample in detection] == [1]
     assert detection.problems == {"image with a box that has no category": ["image 2 (b.png)"]}
-    assert [sample.image_id for sample in grounding] == [2]
+    assert [sample.truth.image_id for sample in grounding] == [2]
     assert grounding.problems == {"image without a caption": ["image 1 (a.png)"]}
 
 

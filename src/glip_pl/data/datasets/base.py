@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch.utils.data import Dataset
 
 from glip_pl.data.annotations import ImageRecord, Problems
@@ -18,6 +17,7 @@ from glip_pl.data.formats.common.image_files import UNREADABLE, image_problem
 from glip_pl.data.images import read_image
 from glip_pl.data.report import list_problems
 from glip_pl.data.sources import read_split, with_images
+from glip_pl.data.transforms import scaled
 from glip_pl.metrics import GroundingMetric
 from glip_pl.prompts.tokens import Tokenizer
 from glip_pl.structures import Sample
@@ -224,5 +224,4 @@ def _in_its_pixels(sample: Sample) -> Sample:
     size, original = sample.image.shape[:2], sample.original_size
     if size == original:
         return sample
-    scale = torch.tensor([size[1] / original[1], size[0] / original[0]]).repeat(2)
-    return replace(sample, boxes=sample.boxes * scale)
+    return replace(sample, truth=scaled(sample.truth, original, size))

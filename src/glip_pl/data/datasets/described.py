@@ -97,13 +97,15 @@ class DescribedDetection(CategoryDetection):
         sample = super().make_sample(record, image)
         if self.scenario == "inter":
             return sample
-        asked = self._asked[sample.image_id]
+        truth = sample.truth
+        assert truth is not None
+        asked = self._asked[truth.image_id]
         columns = [k for k, i in enumerate(sample.phrase_ids.tolist()) if i in asked]
         prompt = self.template.join([self.names_by_id[int(sample.phrase_ids[k])] for k in columns])
         return replace(
             sample,
             prompt=prompt,
-            shows=sample.shows[:, columns],
+            truth=replace(truth, shows=truth.shows[:, columns]),
             phrase_ids=sample.phrase_ids[columns],
             chunks=(),
         )

@@ -23,7 +23,7 @@ from glip_pl.metrics import DetectionAP, GroundingMetric
 from glip_pl.prompts import Chunk, Prompt, PromptTemplate, training_names
 from glip_pl.prompts.compiler import compile_names
 from glip_pl.prompts.tokens import SPECIAL_TOKENS, Tokenizer
-from glip_pl.structures import Sample
+from glip_pl.structures import Sample, Truth
 
 log = logging.getLogger(__name__)
 
@@ -222,13 +222,15 @@ class CategoryDetection(GroundingDataset):
         named = self._sampled(record) if samples_names else list(range(len(self.names)))
         return Sample(
             image=image,
-            boxes=record.boxes.clone(),
             prompt=self._prompt(named),
-            shows=record.classes[:, None] == torch.tensor(named)[None],
-            crowd=record.crowd.clone(),
             phrase_ids=torch.tensor([self.category_ids[c] for c in named]),
-            image_id=record.image_id,
             original_size=record.size,
+            truth=Truth(
+                boxes=record.boxes.clone(),
+                shows=record.classes[:, None] == torch.tensor(named)[None],
+                crowd=record.crowd.clone(),
+                image_id=record.image_id,
+            ),
             chunks=self._chunks,
         )
 

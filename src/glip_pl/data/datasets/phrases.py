@@ -20,7 +20,7 @@ from glip_pl.data.sources import is_coco_json
 from glip_pl.metrics import GroundingMetric, PhraseRecall
 from glip_pl.prompts import Prompt, surround
 from glip_pl.prompts.tokens import SPECIAL_TOKENS, Tokenizer
-from glip_pl.structures import Sample
+from glip_pl.structures import Sample, Truth
 
 # Share of the training captions that stay alone, and of the others that get all distractors.
 _ALONE, _ALL = 0.4, 0.5
@@ -30,7 +30,7 @@ _ALONE, _ALL = 0.4, 0.5
 class PhraseRecord(ImageRecord):
     """An image with one caption, its boxes [G, 4], what each shows [G, K], and crowd flags [G].
 
-    `phrase_types` are as in `Sample`.
+    `phrase_types` are as in `Truth`.
     """
 
     prompt: Prompt
@@ -166,14 +166,16 @@ class PhraseGrounding(GroundingDataset):
         packed = self.training and self.max_distractors > 0
         return Sample(
             image=image,
-            boxes=record.boxes.clone(),
             prompt=self._packed(record.prompt) if packed else record.prompt,
-            shows=record.shows.clone(),
-            crowd=record.crowd.clone(),
             phrase_ids=torch.full((record.shows.shape[1],), -1),
-            image_id=record.image_id,
             original_size=record.size,
-            phrase_types=record.phrase_types,
+            truth=Truth(
+                boxes=record.boxes.clone(),
+                shows=record.shows.clone(),
+                crowd=record.crowd.clone(),
+                image_id=record.image_id,
+                phrase_types=record.phrase_types,
+            ),
         )
 
     def make_metric(self) -> GroundingMetric:
