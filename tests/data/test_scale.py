@@ -73,7 +73,7 @@ def test_an_epoch_of_scaled_batches_has_every_image_once(tmp_path):
     batches = loader(tmp_path, scale_by_batch=True).batch_sampler
 
     assert len(batches) == 4
-    assert sorted(index for batch in batches for index, _ in batch) == list(range(12))
+    assert sorted(index for batch in batches for (index, _), _ in batch) == list(range(12))
 
 
 def test_processes_load_different_images_in_one_scale(tmp_path):
@@ -83,8 +83,8 @@ def test_processes_load_different_images_in_one_scale(tmp_path):
     )
 
     for ours, theirs in zip(one, other, strict=True):
-        assert {side for _, side in ours} == {side for _, side in theirs}
-        assert not {index for index, _ in ours} & {index for index, _ in theirs}
+        assert {side for (_, side), _ in ours} == {side for (_, side), _ in theirs}
+        assert not {index for (index, _), _ in ours} & {index for (index, _), _ in theirs}
 
 
 def test_scales_come_anew_in_every_epoch():

@@ -18,6 +18,7 @@ from torch.utils.data import (
 from glip_pl.data.collate import collate
 from glip_pl.data.datasets.base import DatasetBuilder, GroundingDataset
 from glip_pl.data.formats.webdataset.webdataset import Shards, open_shards
+from glip_pl.data.resumable import PlacedBatches, PlacedSamples, ResumableLoader
 from glip_pl.data.sampler import MixtureSampler, SameAspectBatches, SameShapeBatches
 from glip_pl.data.scale import SameScaleBatches, ScaledSamples
 from glip_pl.data.streaming import ShardStream
@@ -112,6 +113,7 @@ class GroundingDataModule(LightningDataModule):
         self._shards: Shards | None = None
         self._tokenizer: Tokenizer | None = None
         self._loaded: list[GroundingDataset] = []
+        self._resumed: dict[str, int] = {}
 
     @property
     def val_names(self) -> list[str]:
@@ -175,20 +177,57 @@ class GroundingDataModule(LightningDataModule):
             return self._stream_loader(self.train[0], self._shards)
         batches = self._train_batches(samples, *self._place())
         data: Dataset[Sample] = samples
-        sampler: Sampler[Any] = batches
+        sampler: BatchSampler | SameAspectBatches | SameScaleBatches = batches
         if self.scale_by_batch:
             data = ScaledSamples(samples, self.train_transform)
             sampler = SameScaleBatches(batches, self.train_transform.short_sides, seed=self.seed)
-        return DataLoader(
-            data,
-            batch_sampler=sampler,
+        rank, world = self._place()
+        loader = ResumableLoader(
+            PlacedSamples(data),
+            batch_sampler=PlacedBatches(
+                sampler, batch_size=self.batch_size, rank=rank, world=world, seed=self.seed
+            ),
             num_workers=self.num_workers,
             collate_fn=self._collate(),
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
-            # The workers' seeds are drawn from this; processes must not draw the same crops.
-            generator=torch.Generator().manual_seed(self.seed + self._place()[0]),
+            # Of its own, so that starting workers draws nothing from the training's.
+            generator=torch.Generator().manual_seed(self.seed + rank),
         )
+        loader.first_batch = self._first_batch
+        return loader
+
+    def state_dict(self) -> dict[str, int]:
+        """Return where the run stands in its epoch; Lightning puts it into every checkpoint."""
+        if self.trainer is None:
+            return {}
+        loop: Any = self.trainer.fit_loop  # Lightning types its counters too loosely.
+        epochs, batches = loop.epoch_progress.current, loop.epoch_loop.batch_progress.current
+        return {
+            "epoch": epochs.processed,
+            # Counted once the optimizer has stepped: a batch that failed half-way comes again.
+            "batches": batches.processed if epochs.started > epochs.processed else 0,
+            "images_per_step": self.batch_size * self.trainer.world_size,
+            "seed": self.seed,
+        }
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on where a checkpoint stands, as soon as its epoch comes."""
+        self._resumed = state
+
+    def _first_batch(self, epoch: int) -> int:
+        """Return how many batches of an epoch were learned from before the run was resumed."""
+        state = self._resumed
+        if state.get("epoch") != epoch:
+            return 0
+        if state["seed"] != self.seed:
+            raise ValueError(
+                f"the checkpoint stands within an epoch that was ordered by data.seed "
+                f"{state['seed']}, and {self.seed} would order it anew; leave out --data.seed"
+            )
+        # With another batch size or number of processes, go on behind about as many images.
+        step = self.batch_size * self._place()[1]
+        return state["batches"] * state["images_per_step"] // step
 
     def _train_batches(
         self, samples: ConcatDataset[Sample], rank: int, world: int

@@ -9,6 +9,7 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import Metric
 
 from glip_pl.backbones import Backbone
@@ -18,6 +19,7 @@ from glip_pl.inference.detector import Detector
 from glip_pl.inference.postprocess import PostProcess
 from glip_pl.model import GLIP
 from glip_pl.structures import Batch, Detections
+from glip_pl.system.seeds import seed_of
 from glip_pl.text import TextEncoder
 from glip_pl.training.criterion import GroundingCriterion
 from glip_pl.training.optim import Cosine, OptimizerSettings, Plateau, Schedule
@@ -116,6 +118,8 @@ class GroundingTask(LightningModule):
         self.class_names: list[str] = []
         self.metrics = nn.ModuleDict()
         self.results: dict[str, float] = {}
+        # Of the whole run: a resumed one goes on with that of its checkpoint.
+        self._seed = torch.initial_seed()
 
     @property
     def _data(self) -> GroundingDataModule:
@@ -149,6 +153,7 @@ class GroundingTask(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember what the training data named, and at which size images are evaluated."""
         checkpoint["class_names"] = self.class_names
+        checkpoint["seed"] = self._seed
         transform = self._data.eval_transform
         checkpoint["evaluation"] = {
             "short_side": transform.short_sides[0],
@@ -158,6 +163,17 @@ class GroundingTask(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """See `on_save_checkpoint`."""
         self.class_names = checkpoint.get("class_names", [])
+        self._seed = checkpoint.get("seed", self._seed)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Let dropout and its like draw from the seed of this step.
+
+        So a resumed run draws what an uninterrupted one does, in every process, and no state of a
+        generator has to travel.
+        """
+        loop: Any = self.trainer.fit_loop  # Lightning types its counters too loosely.
+        epoch = loop.epoch_progress.current.processed
+        torch.manual_seed(seed_of(self._seed, epoch, batch_idx, f"rank {self.global_rank}"))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Weigh and sum the loss terms of a batch."""
@@ -195,12 +211,27 @@ class GroundingTask(LightningModule):
         return detections
 
     def on_validation_epoch_end(self) -> None:
-        """Log the metrics of every validation set."""
+        """Log the metrics of every validation set; a learning rate may fall by them."""
         self._log_metrics("val")
+        last = self.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        if self.trainer.state.fn != "fit" or self.trainer.sanity_checking or not last:
+            return
+        for config in self.trainer.lr_scheduler_configs:
+            if isinstance(config.scheduler, ReduceLROnPlateau) and self.results:
+                config.scheduler.step(next(iter(self.results.values())))
 
     def on_test_epoch_end(self) -> None:
         """Log the metrics of every test set."""
         self._log_metrics("test")
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Step the schedules, but for `Plateau`, which has stepped by then.
+
+        Lightning lets it step after the checkpoints of an epoch are written, so that a resumed run
+        would go on with a learning rate that is still too high.
+        """
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step()
 
     def _log_metrics(self, kind: str) -> None:
         self.results = {}
@@ -223,9 +254,7 @@ class GroundingTask(LightningModule):
         fused = None if isinstance(self.trainer.precision_plugin, MixedPrecision) else True
         optimizer = torch.optim.AdamW(settings.groups(self.model), lr=settings.lr, fused=fused)
         if isinstance(self.schedule, Plateau):
-            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-                optimizer, mode="max", **asdict(self.schedule)
-            )
+            plateau = ReduceLROnPlateau(optimizer, mode="max", **asdict(self.schedule))
             return {
                 "optimizer": optimizer,
                 "lr_scheduler": {
