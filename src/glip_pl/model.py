@@ -5,6 +5,9 @@ needs encoding once for many prompts, and a prompt once for many images.
 See GLIP, Fig. 2 (https://arxiv.org/abs/2112.03857).
 """
 
+from collections.abc import Mapping
+from typing import Any, Literal, Self, get_args
+
 from torch import Tensor, nn
 
 from glip_pl.backbones import FPN, Backbone
@@ -12,6 +15,10 @@ from glip_pl.fusion import FusionPlugin, PyramidFeatures, TextFeatures
 from glip_pl.head import GroundingHead, GroundingOutput
 from glip_pl.prompts.tokens import TokenBatch
 from glip_pl.text import TextEncoder
+from glip_pl.text.tuned_prompt import TunedPrompt
+
+Part = Literal["backbone", "fpn", "text", "fusion", "head"]
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 class GLIP(nn.Module):
@@ -26,6 +33,10 @@ class GLIP(nn.Module):
         drop_block: Share of cells that the pyramid drops in training.
         initial_temperature: Start value of the head's temperature.
         initial_box_scale: Start value of the head's scale of box offsets.
+
+    Attributes:
+        frozen: The parts that stay as they are; see `freeze`.
+        prompt: Offsets of a tuned prompt, None for a model that answers any prompt.
     """
 
     def __init__(
@@ -53,6 +64,21 @@ class GLIP(nn.Module):
             initial_temperature=initial_temperature,
             initial_box_scale=initial_box_scale,
         )
+        self.frozen: tuple[Part, ...] = ()
+        self.prompt: TunedPrompt | None = None
+
+    def freeze(self, *parts: Part) -> None:
+        """Keep parts as they are: no gradient, and evaluation mode whatever `train` is told."""
+        self.frozen += parts
+        for part in parts:
+            getattr(self, part).requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch between training and evaluation; what is frozen stays in evaluation."""
+        super().train(mode)
+        for part in self.frozen:
+            getattr(self, part).eval()
+        return self
 
     def encode_image(self, images: Tensor, mask: Tensor) -> PyramidFeatures:
         """Do all the work on images that needs no text.
@@ -66,8 +92,18 @@ class GLIP(nn.Module):
 
     def encode_text(self, tokens: TokenBatch) -> TextFeatures:
         """Do all the work on captions that needs no image."""
-        features: TextFeatures = self.text(tokens)
-        return features
+        return self.with_prompt(self.text(tokens), tokens)
+
+    def with_prompt(self, features: TextFeatures, tokens: TokenBatch) -> TextFeatures:
+        """Add the offsets of a tuned prompt, if there is one, to what the text encoder gave.
+
+        Raises:
+            ValueError: The tokens are not those of the tuned prompt.
+        """
+        if self.prompt is None:
+            return features
+        tuned: TextFeatures = self.prompt(features, tokens)
+        return tuned
 
     def ground(self, image: PyramidFeatures, text: TextFeatures) -> GroundingOutput:
         """Fuse encoded images with encoded captions, pair by pair, and compare."""
@@ -77,3 +113,15 @@ class GLIP(nn.Module):
     def forward(self, images: Tensor, mask: Tensor, tokens: TokenBatch) -> GroundingOutput:
         """Encode and ground; the arguments are those of `encode_image` and `encode_text`."""
         return self.ground(self.encode_image(images, mask), self.encode_text(tokens))
+
+    def make_room(self, state: Mapping[str, Tensor], prefix: str = "") -> None:
+        """Take in the offsets of a tuned prompt where a state dict has them under a prefix."""
+        if f"{prefix}prompt.weight" in state:
+            self.prompt = TunedPrompt.of_state(state, f"{prefix}prompt.")
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *others: Any, **more: Any
+    ) -> None:
+        # The modules inside are loaded after this: whoever loads weights gets their prompt, too.
+        self.make_room(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *others, **more)

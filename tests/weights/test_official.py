@@ -178,7 +178,6 @@ def test_what_pretraining_leaves_is_set_aside(tiny_bert, tmp_path):
     state = official_state(TINY)
     state |= {
         "module.rpn.head.mlm_head.decoder.weight": torch.zeros(3, 3),
-        "module.rpn.tunable_linear.weight": torch.zeros(3, 3),
         "module.language_backbone.body.model.pooler.dense.weight": torch.zeros(3, 3),
     }
     torch.save({"model": state}, tmp_path / "official.pth")
@@ -187,8 +186,21 @@ def test_what_pretraining_leaves_is_set_aside(tiny_bert, tmp_path):
 
     dropped = json.loads((tmp_path / "ours" / "receipt.json").read_text())["dropped"]
     assert "pre-training" in dropped["rpn.head.mlm_head.decoder.weight"]
-    assert "prompt tuning" in dropped["rpn.tunable_linear.weight"]
     assert "pooled" in dropped["language_backbone.body.model.pooler.dense.weight"]
+
+
+def test_the_offsets_of_prompt_tuning_stay_both_ways(tiny_bert, tmp_path):
+    table = torch.randn(1000, 64)
+    state = official_state(LATE) | {"module.rpn.tunable_linear.weight": table}
+    torch.save({"model": state}, tmp_path / "official.pth")
+
+    convert(tmp_path / "official.pth", tmp_path / "ours")
+    convert(tmp_path / "ours", tmp_path / "back.pth")
+
+    task = read_weights(str(tmp_path / "ours")).build()
+    assert task.model.prompt.weight.equal(table)
+    back = torch.load(tmp_path / "back.pth", weights_only=True)["model"]
+    assert back["rpn.tunable_linear.weight"].equal(table)
 
 
 def lose(state):

@@ -5,6 +5,7 @@ An image is encoded once for all chunks of a vocabulary, and a caption once for 
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
@@ -51,13 +52,16 @@ class Detector:
         if image is None:
             image = self.model.encode_image(batch.images, batch.mask)
         chunks = [
-            self.postprocess(self.model.ground(image, self.texts(tokens)), questions)
+            self.postprocess(self.model.ground(image, self._text(tokens)), questions)
             for tokens, questions in _chunks(batch)
         ]
         if len(chunks) == 1:
             return chunks[0]
         most = self.postprocess.max_detections
         return [_best(found, most) for found in zip(*chunks, strict=True)]
+
+    def _text(self, tokens: TokenBatch) -> TextFeatures:
+        return self.model.with_prompt(self.texts(tokens), tokens)
 
 
 class TextCache:
@@ -113,7 +117,8 @@ class TextCache:
     def _current_state(self) -> tuple[object, ...]:
         """All that the features depend on beside the tokens; writing to a tensor counts it up."""
         device = next(self._encoder.parameters()).device.type
-        weights = [(id(p), p.dtype, p._version) for p in self._encoder.parameters()]
+        held = chain(self._encoder.parameters(), self._encoder.buffers())
+        weights = [(id(p), p.dtype, p._version) for p in held]
         precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         return (self._encoder.training, device, precision, *weights)
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.plugins.precision import MixedPrecision
+from pytorch_lightning.utilities import rank_zero_info
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -17,12 +18,16 @@ from glip_pl.data import GroundingDataModule
 from glip_pl.fusion import FusionPlugin
 from glip_pl.inference.detector import Detector
 from glip_pl.inference.postprocess import PostProcess
-from glip_pl.model import GLIP
+from glip_pl.model import GLIP, Part
 from glip_pl.structures import Batch, Detections
 from glip_pl.system.seeds import seed_of
 from glip_pl.text import TextEncoder
 from glip_pl.training.criterion import GroundingCriterion
 from glip_pl.training.optim import Cosine, OptimizerSettings, Plateau, Schedule
+from glip_pl.tuning import LoraSettings, Mode, Tuning
+from glip_pl.tuning.checkpoint import fold, unfold
+from glip_pl.tuning.fixed_prompt import tuned_prompt
+from glip_pl.tuning.summary import summary
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,10 @@ class GroundingTask(LightningModule):
         optimizer: Learning rates and weight decay.
         schedule: How the learning rates change after the warm-up.
         postprocess: How scores become detections.
+        tune: What learns: all parts ("full"), the head alone ("linear"), offsets of one prompt
+            ("prompt"), or small additions to the weights ("lora"); see `glip_pl.tuning`.
+        freeze: Parts that stay as they are, whatever `tune` says.
+        lora: How large the additions of "lora" are.
 
     Raises:
         ValueError: `d_text` is not the width of the text encoder.
@@ -86,6 +95,9 @@ class GroundingTask(LightningModule):
         optimizer: OptimizerSettings | None = None,
         schedule: Schedule | Plateau | None = None,
         postprocess: PostProcess | None = None,
+        tune: Mode = "full",
+        freeze: list[Part] | None = None,
+        lora: LoraSettings | None = None,
     ) -> None:
         super().__init__()
         if text.d_text != d_text:
@@ -115,6 +127,8 @@ class GroundingTask(LightningModule):
         self.optimizer_settings = optimizer or OptimizerSettings()
         self.schedule = schedule or Cosine()
         self.detector = Detector(self.model, postprocess or PostProcess())
+        self.tuning = Tuning(tune, tuple(freeze or ()), lora or LoraSettings())
+        self._is_tuned = False
         self.class_names: list[str] = []
         self.metrics = nn.ModuleDict()
         self.results: dict[str, float] = {}
@@ -127,7 +141,7 @@ class GroundingTask(LightningModule):
         return data
 
     def configure_model(self) -> None:
-        """Let a closed-set text encoder learn the names of the training data, once.
+        """Let a closed-set text encoder learn the names of the training data; choose what learns.
 
         Not left to `setup`, because callbacks that average the weights copy the model before that;
         they call this first.
@@ -139,6 +153,9 @@ class GroundingTask(LightningModule):
             self.model.text.learn_names(self.class_names)
             if "text" in self.hparams:
                 self.hparams["text"].setdefault("init_args", {})["names"] = self.class_names
+        if not self._is_tuned:
+            self.tuning.prepare(self.model, lambda: tuned_prompt(self._data, self.model.text))
+            self._is_tuned = True
 
     def setup(self, stage: str) -> None:
         """Hand the tokenizer to the data module, and make a metric for every evaluation set."""
@@ -159,11 +176,13 @@ class GroundingTask(LightningModule):
             "short_side": transform.short_sides[0],
             "max_side": transform.max_side,
         }
+        fold(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """See `on_save_checkpoint`."""
         self.class_names = checkpoint.get("class_names", [])
         self._seed = checkpoint.get("seed", self._seed)
+        unfold(checkpoint, self)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Let dropout and its like draw from the seed of this step.
@@ -174,6 +193,10 @@ class GroundingTask(LightningModule):
         loop: Any = self.trainer.fit_loop  # Lightning types its counters too loosely.
         epoch = loop.epoch_progress.current.processed
         torch.manual_seed(seed_of(self._seed, epoch, batch_idx, f"rank {self.global_rank}"))
+
+    def on_fit_start(self) -> None:
+        """Say what is about to learn."""
+        rank_zero_info(summary(self.model, self.tuning.mode))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Weigh and sum the loss terms of a batch."""

@@ -57,11 +57,12 @@ class Weights:
         Raises:
             ValueError: The model is another one.
         """
+        model.make_room(self.state)
         own = model.state_dict()
         unlike = [
             name
             for name in sorted(set(own) | set(self.state))
-            if not name.startswith("backbone.pixel_")
+            if not name.startswith(("backbone.pixel_", "prompt."))
             and (
                 name not in own
                 or name not in self.state

@@ -106,6 +106,11 @@ class CategoryDetection(GroundingDataset):
         """The name of each category id."""
         return dict(zip(self.category_ids, self.names, strict=True))
 
+    @property
+    def whole_prompt(self) -> Prompt:
+        """The prompt that names all categories, in the order of their ids; known after `load`."""
+        return self._prompt(range(len(self.names)))
+
     def read_document(self, source: Path) -> dict[str, Any]:
         """Read the annotation file into COCO's form."""
         return read_annotations(source, ("images", "annotations", "categories"))

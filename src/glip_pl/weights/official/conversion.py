@@ -9,10 +9,13 @@ from torch import Tensor
 
 from glip_pl.boxes import inclusive
 from glip_pl.model import GLIP
+from glip_pl.text.tuned_prompt import TunedPrompt
 from glip_pl.weights.official.parameter_names import (
     BUILT_HERE,
     LEVEL_SCALE,
     LINEAR_HEADS,
+    PROMPT,
+    TUNED_PROMPT,
     official_name,
     official_scales,
 )
@@ -27,9 +30,10 @@ DROPPED = (
     (r"^language_backbone\..*\.pooler\.", "never used: GLIP reads tokens, not the pooled text"),
     (r"^rpn\.head\.mlm_head\.", "serves a loss of pre-training alone"),
     (r"^rpn\.(resizer|loss_evaluator)\.", "serves a loss of pre-training alone"),
-    (r"^rpn\.tunable_linear\.", "offsets of prompt tuning, which is off in every released model"),
 )
 STRIDES = (8, 16, 32, 64, 128)
+# Rows of the official table of prompt tuning; the prompt that they are for stands nowhere.
+_POSITIONS = 1000
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ def from_official(state: Mapping[str, Tensor], model: GLIP, *, deep: bool) -> Co
     Raises:
         ValueError: A tensor is missing, has another shape, or is of no known use.
     """
+    if TUNED_PROMPT in state and model.prompt is None:
+        model.prompt = TunedPrompt(*state[TUNED_PROMPT].shape)
     ours = {name: value for name, value in model.state_dict().items() if not BUILT_HERE.match(name)}
     sources = {name: _sources(name, value, deep=deep) for name, value in ours.items()}
     needed = {source for names in sources.values() for source in names}
@@ -112,6 +118,9 @@ def official_tensors(name: str, value: Tensor, *, deep: bool) -> dict[str, Tenso
     """Turn one of our parameters, or its gradient, into the tensors that hold it officially."""
     if name == LEVEL_SCALE:
         values = list(torch.split(value, 1))
+    elif name == PROMPT:
+        missing = max(_POSITIONS - len(value), 0)
+        values = [torch.nn.functional.pad(value, (0, 0, 0, missing))]
     else:
         values = [value[..., None, None]] if name in LINEAR_HEADS else [value]
     return dict(zip(_sources(name, value, deep=deep), values, strict=True))

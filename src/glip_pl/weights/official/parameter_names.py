@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 LEVEL_SCALE = "head.level_scale"
 LINEAR_HEADS = ("head.box_offset.weight", "head.centerness.weight")
-BUILT_HERE = re.compile(r"^backbone\.pixel_(mean|std)$")
+# Offsets of prompt tuning, here and there.
+PROMPT, TUNED_PROMPT = "prompt.weight", "rpn.tunable_linear.weight"
+BUILT_HERE = re.compile(r"^backbone\.pixel_(mean|std)$|^prompt\.(ids|caption)$")
 
 _PARTS = (
     (r"^backbone\.", "backbone.body."),
@@ -20,6 +22,7 @@ _PARTS = (
     (r"^head\.log_temperature$", "rpn.head.log_scale"),
     (r"^head\.box_offset\.", "rpn.head.bbox_pred."),
     (r"^head\.centerness\.", "rpn.head.centerness."),
+    (r"^prompt\.weight$", TUNED_PROMPT),
 )
 _EXCHANGE = {
     "image_gate": "gamma_v",
