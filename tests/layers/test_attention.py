@@ -226,3 +226,57 @@ def test_what_a_padded_position_holds_does_not_reach_the_text(grad):
 def attended_from(block, image, text):
     image, text = block.image_norm(image), block.text_norm(text)
     return image, *block._fold_queries(text), block._fold_values(text)
+
+
+def parts(module, image, text):
+    """Return what both ways of attending start from."""
+    image, text = module.image_norm(image), module.text_norm(text)
+    return image, *module._fold_queries(text), module._fold_values(text)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_fused_kernels_attend_as_written_with_the_same_gradients(padded):
+    module, (image, text, mask) = block(), inputs()
+    seen = torch.arange(30)[None] < torch.tensor([[30], [20]]) if padded else None
+    results, gradients = [], []
+
+    for attend in (module._attend, module._attend_fused):
+        out = attend(*parts(module, image, text), mask, seen)
+        loss = sum(((k + 1) * part.square()).sum() for k, part in enumerate(out))
+        needed = [image, text, module.query.weight, module.query.bias, module.text_value.weight]
+        gradients.append(torch.autograd.grad(loss, needed))
+        results.append(out)
+
+    torch.testing.assert_close(*results, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-5)
+
+
+def test_fused_kernels_count_the_weights_that_dropout_left():
+    module, (image, text, mask) = block(dropout=0.4), inputs()
+    same = torch.full_like(image, 3.0)
+    _, folded, shift, values = parts(module, image, text)
+
+    _, pooled, total = module._attend_fused(same, folded, shift, values, mask)
+
+    assert not torch.allclose(total, torch.ones_like(total))
+    torch.testing.assert_close(pooled, 3 * total.expand_as(pooled))
+
+
+def test_fused_kernels_keep_neither_scores_nor_values_of_all_heads():
+    module, (image, text, mask) = block(), inputs()
+    largest = 0
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            nonlocal largest
+            out = function(*args, **(kwargs or {}))
+            if isinstance(out, torch.Tensor) and 30 in out.shape:
+                largest = max(largest, out.numel() // len(out))
+            return out
+
+    with torch.no_grad():
+        prepared = parts(module, image, text)
+        with Sizes():
+            module._attend_fused(*prepared, mask)
+
+    assert largest <= 30 * 6  # One update: 30 positions of width 6.

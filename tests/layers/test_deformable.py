@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torchvision.ops import deform_conv2d
 
-from glip_pl.layers import table_convolution
+from glip_pl.layers import deformable, table_convolution
 from glip_pl.layers.deformable import deformable_conv2d
 
 
@@ -131,3 +131,17 @@ def test_an_offset_of_another_size_is_refused():
 
     with pytest.raises(ValueError, match=r"offset has the shape .*stride 2 need \(2, 18, 4, 5\)"):
         deformable_conv2d(x, offset, mask, weight, bias, stride=2)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_other_devices_gather_to_the_same_result_and_gradients(stride, monkeypatch):
+    x, offset, mask, weight, bias = tensors = inputs(stride)
+    expected = deform_conv2d(x, offset, weight, bias, stride, 1, mask=mask)
+
+    monkeypatch.setattr(deformable, "table_convolution", table_convolution.gathered_convolution)
+    ours = deformable_conv2d(x, offset, mask, weight, bias, stride=stride)
+
+    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        gradients(ours, tensors), gradients(expected, tensors), atol=2e-5, rtol=1e-5
+    )

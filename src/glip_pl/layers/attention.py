@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from glip_pl.layers.precision import at_least_fp32
+from glip_pl.layers.recompute import run_layer
 
 # Scores computed at a time: small enough for the cache, large enough for the matrix products.
 _BLOCK = 2**20
@@ -111,9 +112,9 @@ class BiAttention(nn.Module):
             masks = text_mask, image_mask
             attended = _attend_in_blocks(image, folded, shift, values_and_bias, masks)
         if attended is None:
-            update, pooled, total = self._attend(
-                image, folded, shift, values, text_mask, image_mask
-            )
+            # A CPU writes the scores out; elsewhere a fused kernel is faster and needs no room.
+            attend = self._attend if image.device.type == "cpu" else self._attend_fused
+            update, pooled, total = attend(image, folded, shift, values, text_mask, image_mask)
             image = image + self.drop_path(gate * (update + bias))
         else:
             image, pooled, total = attended
@@ -164,6 +165,42 @@ class BiAttention(nn.Module):
         # Dropout leaves weights that do not sum to one, and the bias of the values counts as often.
         return update, pooled, to_text.sum(3, keepdim=True)
 
+    def _attend_fused(
+        self,
+        image: Tensor,
+        folded: Tensor,
+        shift: Tensor,
+        values: Tensor,
+        text_mask: Tensor,
+        image_mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Attend as `_attend`, by kernels that keep no score [N, M] and no value [N, d_attention].
+
+        The image looks head by head, so that one update [B, N, d] stands in memory; in training
+        each head is computed again in the backward pass. The text looks with the H * M folded
+        queries of all heads at one shared key and value, the image itself.
+        """
+        dropout = self.dropout if self.training else 0.0
+        image = image.to(folded.dtype)  # Norms leave fp32 under autocast, products half of it.
+        # Softmax over the tokens: the shift of each counts, and padding counts for nothing.
+        bias = shift.masked_fill(~text_mask[:, None], -torch.inf).to(image.dtype)
+        update = torch.zeros_like(image)
+        for h in range(self.num_heads):
+            arguments = (image, folded[:, h], values[:, h], bias[:, h, None], dropout)
+            update = update + run_layer(_fused, *arguments, recompute=torch.is_grad_enabled())
+        # Softmax over the positions: a token's shift is the same for all of them, and falls out.
+        seen = None if image_mask is None else image_mask[:, None]
+        queries = folded.flatten(1, 2)
+        if not dropout:
+            pooled = _fused(queries, image, image, seen, 0.0)
+            return update, pooled.view_as(folded), torch.ones_like(shift)[..., None]
+        # A column of ones sums up what dropout left of the weights; kernels want multiples of 8.
+        ones = F.pad(image.new_ones(*image.shape[:2], 1), (0, 7))
+        width = image.shape[-1]
+        both = _fused(queries, image, torch.cat([image, ones], -1), seen, dropout)
+        pooled, total = both[..., :width], both[..., width : width + 1]
+        return update, pooled.reshape(folded.shape), total.reshape(*shift.shape, 1)
+
     def _text_update(self, pooled: Tensor, total: Tensor) -> Tensor:
         """Project each token's mean of the positions to values after the mean, not before."""
         values = torch.einsum("bhmd,had->bhma", pooled, self._per_head(self.image_value.weight))
@@ -178,6 +215,21 @@ class BiAttention(nn.Module):
     def _per_head(self, parameter: Tensor) -> Tensor:
         """[H * a, ...] to [H, a, ...]."""
         return parameter.reshape(self.num_heads, -1, *parameter.shape[1:])
+
+
+def _fused(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float
+) -> Tensor:
+    """Attend without a scale: [B, Q, d] to [B, K, d]; a mask adds to, or chooses, the keys."""
+    attended = F.scaled_dot_product_attention(
+        query[:, None],
+        key[:, None],
+        value[:, None],
+        attn_mask=None if mask is None else mask[:, None],
+        dropout_p=dropout,
+        scale=1.0,
+    )
+    return attended[:, 0]
 
 
 def _attend_in_blocks(

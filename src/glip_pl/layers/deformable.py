@@ -4,9 +4,9 @@ Every output position looks at nine *taps*; each tap is moved by a learned offse
 between its four *corners* and scaled by a modulation. See Deformable ConvNets v2
 (https://arxiv.org/abs/1811.11168).
 
-On a CPU feature maps become a *table* with one row per cell, so that reading all taps of all maps
-is one weighted `embedding_bag` (four rows a tap) and the convolution one matrix product. Elsewhere
-torchvision's kernel does the same, map by map.
+On a CPU, and elsewhere in half precision, feature maps become a *table* with one row per cell, so
+that reading all taps of all maps is one weighted `embedding_bag` (four rows a tap) and the
+convolution one matrix product. In float32 on a GPU torchvision's kernel does the same, map by map.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,12 @@ from torch import Tensor
 from torchvision.ops import deform_conv2d
 
 from glip_pl.layers.precision import at_least_fp32
-from glip_pl.layers.table_convolution import TAPS, table_convolution, window_places
+from glip_pl.layers.table_convolution import (
+    TAPS,
+    gathered_convolution,
+    table_convolution,
+    window_places,
+)
 
 
 @dataclass(frozen=True)
@@ -27,8 +32,8 @@ class SampledMaps:
 
     Attributes:
         maps: Each [B, C, H_l, W_l].
-        table: On a CPU their cells as rows [R, C], map by map and image by image, each with a ring
-            of zero rows around it; None elsewhere.
+        table: Their cells as rows [R, C], map by map and image by image, each with a ring of zero
+            rows around it; None in float32 on a GPU.
     """
 
     maps: tuple[Tensor, ...]
@@ -36,10 +41,10 @@ class SampledMaps:
 
     @classmethod
     def of(cls, maps: Sequence[Tensor]) -> "SampledMaps":
-        """Prepare maps; under autocast on a CPU the table takes the autocast dtype."""
-        if maps[0].device.type != "cpu":
-            return cls(tuple(at_least_fp32(x) for x in maps), None)
+        """Prepare maps; under autocast the table takes the autocast dtype."""
         dtype = _dtype(maps[0])
+        if maps[0].device.type != "cpu" and dtype not in (torch.float16, torch.bfloat16):
+            return cls(tuple(maps), None)
         rows = [F.pad(x.permute(0, 2, 3, 1).to(dtype), (0, 0, 1, 1, 1, 1)) for x in maps]
         return cls(tuple(maps), torch.cat([x.flatten(0, 2) for x in rows]))
 
@@ -49,8 +54,8 @@ def deformable_conv2d(
 ) -> Tensor:
     """Convolve with a 3x3 kernel whose taps are moved and scaled; padding 1, dilation 1.
 
-    A tap is read bilinearly and cells outside the map count as zero. Under autocast on a CPU
-    features and kernel take the autocast dtype; positions stay in float32 or wider.
+    A tap is read bilinearly and cells outside the map count as zero. Under autocast features and
+    kernel take the autocast dtype; positions stay in float32 or wider.
 
     Args:
         x: Features, [B, C, H, W].
@@ -113,7 +118,8 @@ def deformable_conv2d_maps(
         ]
     dtype = source.table.dtype
     kernel = weight.permute(0, 2, 3, 1).flatten(1)  # [C_o, 9 * C], like the rows of sampled taps
-    out = table_convolution(
+    convolve = table_convolution if source.table.device.type == "cpu" else gathered_convolution
+    out = convolve(
         source.table,
         torch.cat([_by_position(at_least_fp32(offset)) for offset in offsets]),
         torch.cat([_by_position(at_least_fp32(mask)) for mask in masks]),
@@ -141,8 +147,9 @@ def torchvision_conv2d(
 
 
 def _dtype(x: Tensor) -> torch.dtype:
-    enabled = torch.is_autocast_enabled("cpu")
-    return torch.get_autocast_dtype("cpu") if enabled else x.dtype
+    device = x.device.type
+    enabled = torch.is_autocast_enabled(device)
+    return torch.get_autocast_dtype(device) if enabled else x.dtype
 
 
 def _by_position(maps: Tensor) -> Tensor:

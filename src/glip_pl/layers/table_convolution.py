@@ -1,7 +1,8 @@
-"""The CPU's deformable convolution: weighted sums of table rows, then one matrix product.
+"""Deformable convolution by a table: weighted sums of its rows, then one matrix product.
 
-A table has one row per cell, with a ring of zero rows around each map. Both directions are
-operators of their own, so that torch.compile takes each as one step.
+A table has one row per cell, with a ring of zero rows around each map. On a CPU both directions are
+operators of their own, so that torch.compile takes each as one step; `gathered_convolution` is the
+same function of PyTorch's own operators, for any device.
 """
 
 from collections.abc import Sequence
@@ -30,13 +31,14 @@ def window_places(maps: Sequence[Tensor], chosen: Sequence[int], stride: int) ->
         firsts.append(firsts[-1] + len(x) * (x.shape[2] + 2) * (x.shape[3] + 2))
     places = []
     for m in chosen:
-        batch, _, height, width = maps[m].shape
+        (batch, _, height, width), device = maps[m].shape, maps[m].device
         grid = torch.cartesian_prod(
-            torch.arange(batch) * ((height + 2) * (width + 2)) + firsts[m],
-            torch.arange(0, height, stride),
-            torch.arange(0, width, stride),
+            torch.arange(batch, device=device) * ((height + 2) * (width + 2)) + firsts[m],
+            torch.arange(0, height, stride, device=device),
+            torch.arange(0, width, stride, device=device),
         )
-        size = torch.tensor([[height, width]]).expand(len(grid), 2)
+        # Filled in, not copied from the host: a GPU would wait for the copy.
+        size = torch.cat([torch.full_like(grid[:, :1], side) for side in (height, width)], 1)
         places.append(torch.cat([grid[:, 1:], size, grid[:, :1]], 1))
     return torch.cat(places).int()
 
@@ -58,7 +60,8 @@ class _Taps:
 
     def __init__(self, offset: Tensor, mask: Tensor, places: Tensor) -> None:
         row, column, height, width, first = places.T[..., None]  # each [n, 1]
-        step = torch.cartesian_prod(torch.arange(-1, 2), torch.arange(-1, 2))
+        around = torch.arange(-1, 2, device=offset.device)
+        step = torch.cartesian_prod(around, around)
         move_y, move_x = offset.view(-1, TAPS, 2).unbind(-1)
         top, self.y, self.moves_y = _bracket(row + step[:, 0] + move_y, height)
         left, self.x, self.moves_x = _bracket(column + step[:, 1] + move_x, width)
@@ -156,6 +159,16 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 table_convolution.register_autograd(_backward, setup_context=_keep_inputs)
 
 
+def gathered_convolution(
+    table: Tensor, offset: Tensor, mask: Tensor, kernel: Tensor, bias: Tensor, places: Tensor
+) -> Tensor:
+    """Compute `table_convolution` on any device, at once for all outputs; autograd goes through."""
+    taps = _Taps(offset, mask, places)
+    rows, weights = taps.rows.view(-1, 4), taps.weights(table.dtype).view(-1, 4)
+    sampled = _weighted_rows(table, rows, weights).view(-1, kernel.shape[1])
+    return torch.addmm(bias, sampled, kernel.T)
+
+
 def _parts(places: Tensor, table: Tensor) -> list[tuple[slice, slice]]:
     """Cut outputs and table at the images, into parts small enough to be sampled at once."""
     changes = (places[1:, 4] != places[:-1, 4]).nonzero().flatten() + 1
@@ -173,7 +186,8 @@ def _parts(places: Tensor, table: Tensor) -> list[tuple[slice, slice]]:
 def _bracket(position: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Split coordinates into cell and way to the next cell, and tell whether moving matters."""
     moves = (position >= -1) & (position < size)
-    position = torch.minimum(position.clamp(min=-1), size)
+    # Beyond the ring a tap stands still, for autograd, too.
+    position = torch.where(moves, position, torch.minimum(position.detach().clamp(min=-1), size))
     cell = torch.minimum(position.floor(), size - 1)
     # A position that is not a number gives a sample that is none, but must not give a row number.
     return cell.nan_to_num(-1.0).int(), position - cell, moves
