@@ -16,7 +16,10 @@ from typing import NoReturn
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import glip_pl
+from glip_pl.commands.audit import run_audit
 from glip_pl.commands.benchmark import run_benchmark
+from glip_pl.commands.blend import run_blend
+from glip_pl.commands.calibrate import run_calibrate
 from glip_pl.commands.compare import run_compare
 from glip_pl.commands.convert import run_convert
 from glip_pl.commands.data import run_data
@@ -47,6 +50,9 @@ COMMANDS = {
     "convert": run_convert,
     "odinw": run_odinw,
     "compare": run_compare,
+    "calibrate": run_calibrate,
+    "blend": run_blend,
+    "audit": run_audit,
 }
 
 

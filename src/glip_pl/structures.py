@@ -168,6 +168,10 @@ class Detections:
     scores: Tensor
     phrases: Tensor
 
+    def to(self, device: torch.device | str) -> "Detections":
+        """Move every tensor to a device."""
+        return Detections(self.boxes.to(device), self.scores.to(device), self.phrases.to(device))
+
     def select(self, index: Tensor) -> "Detections":
         """Keep some of the boxes, by Boolean mask or by indices."""
         return Detections(self.boxes[index], self.scores[index], self.phrases[index])

@@ -1,0 +1,68 @@
+"""Descriptions of data outside a run: the same YAMLs that `glip fit` takes, by path or by name."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentParser
+
+from glip_pl.data.module import GroundingDataModule
+
+_FOLDER = Path("data")
+
+
+def read_descriptor(
+    source: str, *, root: str | None = None, advice: str = "--data"
+) -> GroundingDataModule:
+    """Build the data module that a YAML describes; nothing of the data is read yet.
+
+    Args:
+        source: A YAML with a section ``data``, as every run of `glip fit` leaves one in its
+            folder (``config.yaml``); or the name of one of this project, such as "bccd".
+        root: Folder of the data, where it is not the one that the YAML names.
+        advice: The option that `source` came from, for messages.
+
+    Raises:
+        ValueError: There is no such YAML, or it describes no data.
+    """
+    path = _path(source, advice)
+    try:
+        document = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(
+            f"{advice}={source}: {str(path)!r} cannot be read as YAML ({error}); correct it"
+        ) from error
+    described = document.get("data") if isinstance(document, dict) else None
+    if not isinstance(described, dict):
+        raise ValueError(
+            f"{advice}={source}: {str(path)!r} has no section `data`; give a YAML such as "
+            "data/shapes.yaml, or the config.yaml of a run"
+        )
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(GroundingDataModule, "data")
+    given: dict[str, Any] = {**described, "builder": described.get("builder")}
+    if root is not None:
+        given["root"] = root
+    try:
+        config = parser.parse_object({"data": given})
+    except Exception as error:  # jsonargparse raises its own kinds.
+        raise ValueError(f"{advice}={source}: {error}; correct {str(path)!r}") from error
+    data: GroundingDataModule = parser.instantiate_classes(config).data
+    return data
+
+
+def _path(source: str, advice: str) -> Path:
+    """Find the file that a path or a name means."""
+    path = Path(source)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise ValueError(f"{advice}={source}: there is no such file; correct the path")
+        return path
+    named = _FOLDER / f"{source}.yaml"
+    if not named.is_file():
+        known = ", ".join(sorted(p.stem for p in _FOLDER.glob("*.yaml")))
+        raise ValueError(
+            f"{advice}={source} is not known; give the path of a YAML"
+            + (f", or one of {known}" if known else "")
+        )
+    return named
