@@ -13,6 +13,7 @@ from glip_pl.data.formats.openimages.openimages_csv import OpenImages
 from glip_pl.data.formats.refcoco.refcoco import RefCoco
 from glip_pl.data.formats.voc.voc import Voc
 from glip_pl.data.formats.webdataset.webdataset import WebDatasetShards
+from glip_pl.data.formats.yolo.description import has_labels
 from glip_pl.data.formats.yolo.yolo import Yolo
 
 __all__ = ["FORMATS", "Annotation", "AnnotationSet", "Format", "Record", "detect_format"]
@@ -53,6 +54,17 @@ def detect_format(path: Path) -> Format:
             "(--format, or --from of convert), or pass one of its files"
         )
     raise ValueError(
-        f"{str(path)!r} is in none of the formats {', '.join(FORMATS)}; pass the folder or the "
-        "annotation file of a data set; --format, or --from of convert, may name its format"
+        f"{_missing_piece(path)}{str(path)!r} is in none of the formats {', '.join(FORMATS)}; pass "
+        "the folder or the annotation file of a data set; --format, or --from of convert, may name "
+        "its format"
     )
+
+
+def _missing_piece(path: Path) -> str:
+    """Say what a folder lacks that looks like a set of a known tool."""
+    if has_labels(path):
+        return (
+            f"{str(path)!r} has labels of YOLO without names; write data.yaml there, with `names` "
+            "and `train`, or one name a line into classes.txt. As it is, "
+        )
+    return ""

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from glip_pl.data.annotations import Problems
 from glip_pl.data.formats.coco.coco_json import (
+    PEEK,
     box_entry,
     image_entry,
     json_ends,
@@ -71,6 +72,9 @@ class Coco(Format):
     def _is_form(self, ends: bytes) -> bool:
         """Tell from the first and last bytes of a JSON file."""
         keys = (b'"bbox"', b'"categories"', b'"file_name"')
+        whole = len(ends) < PEEK  # Label Studio's notes.json has categories alone.
+        if whole and b'"images"' not in ends:
+            return False
         return any(key in ends for key in keys) and not _OTHER_FORMS.search(ends)
 
     def _candidates(self, path: Path) -> list[Path]:

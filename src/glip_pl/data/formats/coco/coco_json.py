@@ -13,7 +13,7 @@ from glip_pl.data.formats.common.checks import checked_box, file_problem, note
 from glip_pl.data.formats.common.detection_sets import folder_split, subfolders
 from glip_pl.data.formats.common.records import Annotation, Record
 
-_PEEK = 1 << 16
+PEEK = 1 << 16
 _PROBES = 20
 # What the entries hold and a set does not; masks are most of a file's bytes.
 _UNREAD = ("segmentation", "keypoints")
@@ -25,8 +25,8 @@ def json_ends(file: Path) -> bytes:
     The lists of a document come in any order, so that either end may tell what it is.
     """
     with file.open("rb") as opened:
-        head = opened.read(_PEEK)
-        opened.seek(max(len(head), file.stat().st_size - _PEEK))
+        head = opened.read(PEEK)
+        opened.seek(max(len(head), file.stat().st_size - PEEK))
         begin = head.removeprefix(codecs.BOM_UTF8).lstrip()
         return head + opened.read() if begin[:1] == b"{" else b""
 

@@ -19,8 +19,16 @@ REPEATED_ANNOTATION = "repeated annotation id"
 SAME_NAME = "category names that read the same in a prompt"
 BLANK_NAME = "category whose name says nothing"
 NO_LABELS = "split without any label file, so that no image shows anything"
+TRACK = "number of a track after a box, which is not kept"
+PARTS = "set whose boxes are all smaller than a pixel, as parts of an image are"
+PERCENT = "set whose boxes all end within 100 pixels, as percent of an image do"
+LONG_IMAGE = "image more than twenty times as long as wide, which is shrunk to a few pixels"
+OTHER_ID = "image id of more than 63 bits, numbered anew"
 # Kept, and told of; every other kind of problem leaves something out.
-CHANGES = frozenset({CLIPPED, REPEATED_ANNOTATION, SAME_NAME, BLANK_NAME, NO_LABELS})
+CHANGES = frozenset(
+    {CLIPPED, REPEATED_ANNOTATION, SAME_NAME, BLANK_NAME, NO_LABELS}
+    | {TRACK, PARTS, PERCENT, LONG_IMAGE, OTHER_ID}
+)
 
 NO_BOX = "box that is not four numbers"
 NO_SCORE = "score that is not a number"
@@ -32,6 +40,7 @@ UNSURE_FILE = "image file that several names lead to once their folders or capit
 OUTSIDE_FOLDER = "image file outside the folder of images"
 UNKNOWN_IMAGE = "annotation of an unknown image"
 UNKNOWN_CATEGORY = "annotation of an unknown category"
+NO_PARTS = "box in pixels or percent, where parts of the image are meant"
 
 
 def note(problems: Problems, kind: str | None, what: str) -> None:
@@ -91,6 +100,28 @@ def names_by_id(entries: Iterable[Any], problems: Problems) -> dict[int, str]:
             names[category_id] = name
     note_same_names(names, problems)
     return dict(sorted(names.items()))
+
+
+def refuse_shifted(used: Mapping[int, int], names: Mapping[int, str], where: str) -> None:
+    """Refuse boxes whose category ids are all one too high or too low: they have wrong names.
+
+    Args:
+        used: How many boxes have each id.
+        names: The categories by id.
+        where: The file, for the message.
+
+    Raises:
+        ValueError: An id past one end is used, the other end is not, and moved by one all fit.
+    """
+    if not names or len(used) < 2 or set(used) <= set(names):  # A lone id may be a slip.
+        return
+    low, high = min(names), max(names)
+    for by, past, unused in ((1, high + 1, low), (-1, low - 1, high)):
+        if past in used and unused not in used and all(i - by in names for i in used):
+            raise ValueError(
+                f"the category ids of {where!r} are off by one: its boxes use {min(used)} to "
+                f"{max(used)}, and its names have {low} to {high}; number both alike"
+            )
 
 
 def note_same_names(names: Mapping[int, str], problems: Problems) -> None:
