@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element, SubElement
 from glip_pl.data.annotations import Problems
 from glip_pl.data.formats.common.checks import note
 from glip_pl.data.formats.common.records import Record
+from glip_pl.data.formats.common.text_files import NOT_UTF8, decode, is_readable
 
 NO_XML = "picture without a readable XML"
 NO_NAME = "object without a name"
@@ -38,14 +39,17 @@ class Picture:
     parts: int
 
 
-def read_pictures(path: Path, ids: Iterable[str], problems: Problems) -> list[Picture]:
-    """Read the XML of each picture; those that have none are left out and noted."""
+def read_pictures(folder: Path, ids: Iterable[str], problems: Problems) -> list[Picture]:
+    """Read the XML of each picture in a folder; those that have none are left out and noted."""
     pictures = []
     for picture_id in ids:
         try:
-            root = ElementTree.parse(path / "Annotations" / f"{picture_id}.xml").getroot()
+            root = read_xml(folder / f"{picture_id}.xml")
             height, width = (int(float(_text(root, f"size/{x}") or 0)) for x in _SIZE)
-        except (OSError, ValueError, OverflowError, ElementTree.ParseError) as error:
+            names = [_text(element, "name") for element in root.iterfind("object")]
+            if not all(is_readable(name) for name in names):
+                raise ValueError(NOT_UTF8)
+        except (OSError, ValueError, OverflowError) as error:
             note(problems, NO_XML, f"{picture_id}: {error}")
             continue
         objects = []
@@ -62,6 +66,19 @@ def read_pictures(path: Path, ids: Iterable[str], problems: Problems) -> list[Pi
         size = (height, width)
         pictures.append(Picture(picture_id, file_name, size, tuple(objects), parts))
     return pictures
+
+
+def read_xml(file: Path) -> Element:
+    """Read an XML file in the encoding that it declares; bytes that are wrong become U+FFFD.
+
+    Raises:
+        ValueError: It is no XML.
+        OSError: It cannot be read.
+    """
+    try:
+        return ElementTree.fromstring(decode(file.read_bytes()).lstrip())
+    except ElementTree.ParseError as error:
+        raise ValueError(str(error)) from error
 
 
 def _text(element: Element, path: str) -> str:
