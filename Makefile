@@ -7,6 +7,8 @@ DATA   ?= shapes
 RECIPE ?=
 DATA_ROOT ?=
 WEIGHTS ?=
+RETAIN ?=
+REPLAY ?=
 ARGS   ?=
 OUTPUT ?= runs/predict
 GOLDEN ?=
@@ -14,7 +16,7 @@ GOLDEN ?=
 CONFIGS := src/glip_pl/configs
 FUSIONS := $(sort $(notdir $(basename $(wildcard fusion_plugins/*.yaml))))
 YAMLS   := $(sort $(notdir $(basename $(wildcard $(CONFIGS)/*.yaml))))
-RECIPES := $(filter pretrain% finetune% tune_% ema monitor,$(YAMLS))
+RECIPES := $(filter pretrain% finetune% tune_% guard ema monitor,$(YAMLS))
 MODELS  := $(filter-out base ddp $(RECIPES),$(YAMLS))
 DATAS   := $(sort $(notdir $(basename $(wildcard data/*.yaml))))
 SOURCES := $(sort $(notdir $(basename $(wildcard data/sources/*.yaml))))
@@ -22,6 +24,10 @@ SOURCES := $(sort $(notdir $(basename $(wildcard data/sources/*.yaml))))
 GLIP  := $(VENV)/bin/glip
 # The files of MiniLM serve MODEL=small, and official models as their vocabulary.
 SETUP := $(VENV)/.ready $(if $(filter small glip_%,$(MODEL))$(WEIGHTS),$(VENV)/.ready-small)
+# What the weights knew before: scored beside the target, and replayed.
+KEPT  := $(if $(RETAIN),--trainer.num_sanity_val_steps=-1 \
+	--trainer.callbacks+=glip_pl.tuning.guard.ForgettingGuard --trainer.callbacks.sets='[$(RETAIN)]')
+REPLAYED := $(if $(REPLAY),--data.replay.data=$(REPLAY) --data.replay.share=0.5)
 ROOT  := $(if $(DATA_ROOT),--data.root=$(DATA_ROOT))
 START := $(if $(WEIGHTS),--weights=$(WEIGHTS))
 TRAINED := $(if $(CKPT),--ckpt_path=$(CKPT)) $(START)
@@ -37,6 +43,8 @@ help: ## List the targets and their settings
 	@echo "  DATA=$(DATA)  one of: $(DATAS)"
 	@echo "  RECIPE=       none or several, in this order, of: $(RECIPES)"
 	@echo "  WEIGHTS=      start from a converted folder, an official .pth, or a published name: glip_t"
+	@echo "  RETAIN=       sets that the weights were trained on, scored beside DATA: RETAIN=bccd"
+	@echo "  REPLAY=       the same, drawn for half of every batch; ARGS=--data.replay.share=0.25 for less"
 	@echo "  DATA_ROOT=    folder of the data set, where it is not the default of its YAML"
 	@echo "  ARGS=         further options of glip, for example ARGS=\"--trainer.max_epochs=3\""
 
@@ -80,7 +88,7 @@ train: check-names $(SETUP) ## Train: FUSION, MODEL, DATA, DATA_ROOT, RECIPE and
 	$(GLIP) fit --config $(CONFIGS)/base.yaml --config $(CONFIGS)/$(MODEL).yaml \
 		--config data/$(DATA).yaml --config fusion_plugins/$(FUSION).yaml \
 		$(foreach name,$(RECIPE),--config $(CONFIGS)/$(name).yaml) \
-		--trainer.logger.init_args.name=$(FUSION)-$(MODEL)-$(DATA) $(ROOT) $(START) $(ARGS)
+		--trainer.logger.init_args.name=$(FUSION)-$(MODEL)-$(DATA) $(ROOT) $(START) $(KEPT) $(REPLAYED) $(ARGS)
 
 benchmark: check-names $(SETUP) ## Evaluate CKPT=path or WEIGHTS=path on the test sets of DATA
 	$(if $(CKPT)$(WEIGHTS),,@echo "pass CKPT=path of a checkpoint, for example CKPT=runs/deep-tiny-shapes/version_0/checkpoints/best.ckpt"; exit 2)

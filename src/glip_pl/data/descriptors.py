@@ -40,7 +40,7 @@ def read_descriptor(
         )
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(GroundingDataModule, "data")
-    given: dict[str, Any] = {**described, "builder": described.get("builder")}
+    given: dict[str, Any] = dict(described)
     if root is not None:
         given["root"] = root
     try:

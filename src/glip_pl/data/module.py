@@ -18,6 +18,7 @@ from torch.utils.data import (
 from glip_pl.data.collate import collate
 from glip_pl.data.datasets.base import DatasetBuilder, GroundingDataset
 from glip_pl.data.formats.webdataset.webdataset import Shards, open_shards
+from glip_pl.data.replay import Replay, ReplaySampler, ReplayStream, at_root
 from glip_pl.data.resumable import PlacedBatches, PlacedSamples, ResumableLoader
 from glip_pl.data.sampler import MixtureSampler, SameAspectBatches, SameShapeBatches
 from glip_pl.data.scale import SameScaleBatches, ScaledSamples
@@ -43,6 +44,7 @@ class GroundingDataModule(LightningDataModule):
         test: dict[str, GroundingDataset],
         builder: DatasetBuilder | None = None,
         train_weights: list[float] | None = None,
+        replay: Replay | None = None,
         batch_size: int = 4,
         group_by_aspect: bool = False,
         scale_by_batch: bool = False,
@@ -64,6 +66,8 @@ class GroundingDataModule(LightningDataModule):
             builder: Writes the data under `root` when they can be made.
             train_weights: How often each training set is drawn, relative to the others; by default
                 each image is seen once per epoch.
+            replay: Old data that take a part of every batch, so that tuning forgets less; an epoch
+                is as long as one of the new data.
             batch_size: Training images per process and step.
             group_by_aspect: Whether training batches are all wide or all tall, to pad less.
             scale_by_batch: Whether the images of a training batch share one short side, which pads
@@ -97,6 +101,12 @@ class GroundingDataModule(LightningDataModule):
             )
         self.root, self.train, self.val, self.test = Path(root).expanduser(), train, val, test
         self.builder, self.train_weights = builder, train_weights
+        if replay is not None and (group_by_aspect or train_weights):
+            raise ValueError(
+                "data.replay fills a part of every batch, which group_by_aspect and train_weights "
+                "would fill otherwise; leave them out"
+            )
+        self.replay, self._old = replay, list[GroundingDataset]()
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.group_by_aspect, self.scale_by_batch = group_by_aspect, scale_by_batch
         self.num_workers, self.seed = num_workers, seed
@@ -128,7 +138,8 @@ class GroundingDataModule(LightningDataModule):
     @property
     def class_names(self) -> list[str]:
         """All names of the training sets, once loaded; empty when phrases are free text."""
-        return list(dict.fromkeys(name for dataset in self.train for name in dataset.names))
+        sets = [*self.train, *self._old]
+        return list(dict.fromkeys(name for dataset in sets for name in dataset.names))
 
     def prepare_data(self) -> None:
         """Let the builder write its data; Lightning calls this in one process per machine."""
@@ -156,11 +167,44 @@ class GroundingDataModule(LightningDataModule):
                     self._open(dataset)
                 else:
                     self._load(dataset)
+            self._load_old()
         wanted = {"fit": [self.val], "validate": [self.val], "test": [self.test]}
         for sets in wanted.get(stage, []) if stage else [self.val, self.test]:
             for dataset in sets.values():
                 dataset.transform = self.eval_transform
                 self._load(dataset)
+
+    def add_validation(self, name: str, dataset: GroundingDataset) -> None:
+        """Validate on one more set, after those of `val`; called after `setup`.
+
+        Raises:
+            ValueError: The name is taken, or the set cannot be used.
+        """
+        if name in self.val:
+            raise ValueError(f"there is a validation set {name!r} already; choose another name")
+        dataset.transform = self.eval_transform
+        self._load(dataset)
+        self.val[name] = dataset
+
+    def _load_old(self) -> None:
+        """Load the sets that are replayed, once."""
+        if self.replay is None or self._old:
+            return
+        from glip_pl.data.descriptors import read_descriptor  # Which makes modules like this one.
+
+        source = read_descriptor(self.replay.data, root=self.replay.root, advice="data.replay.data")
+        if source.stream:
+            raise ValueError(
+                f"data.replay.data={self.replay.data} is read as a stream, and old images come "
+                "in any order; describe it without data.stream"
+            )
+        source.prepare_data()
+        for dataset in source.train:
+            dataset.training = True
+            dataset.short_side = self.train_transform.needed_side
+            dataset.transform = None if self.scale_by_batch else self.train_transform
+            self._load(at_root(dataset, source.root))
+        self._old = source.train
 
     def connect(self, tokenizer: Tokenizer) -> None:
         """Take the tokenizer that captions are read with."""
@@ -172,7 +216,7 @@ class GroundingDataModule(LightningDataModule):
         """Build the training loader: shuffled anew in every epoch, each process with its share."""
         if not self.train:
             raise ValueError("data.train is empty; name a data set to train on")
-        samples: ConcatDataset[Sample] = ConcatDataset(self.train)
+        samples: ConcatDataset[Sample] = ConcatDataset([*self.train, *self._old])
         if self._shards is not None:
             return self._stream_loader(self.train[0], self._shards)
         batches = self._train_batches(samples, *self._place())
@@ -235,11 +279,23 @@ class GroundingDataModule(LightningDataModule):
         """Order this process's share of the training samples and cut it into batches."""
         sampler: Sampler[int]
         if self.train_weights is None:
-            sampler = DistributedSampler(samples, world, rank, shuffle=True, seed=self.seed)
+            new: ConcatDataset[Sample] = ConcatDataset(self.train)
+            sampler = DistributedSampler(new, world, rank, shuffle=True, seed=self.seed)
         else:
             lengths = [len(dataset) for dataset in self.train]
             sampler = MixtureSampler(
                 lengths, self.train_weights, rank=rank, world=world, seed=self.seed
+            )
+        if self.replay is not None:
+            num_new = sum(len(dataset) for dataset in self.train)
+            sampler = ReplaySampler(
+                *(sampler, len(samples) - num_new),
+                first_old=num_new,
+                batch_size=self.batch_size,
+                old_per_batch=self.replay.per_batch(self.batch_size),
+                rank=rank,
+                world=world,
+                seed=self.seed,
             )
         if self.group_by_aspect:
             sizes = [dataset.image_size(i) for dataset in self.train for i in range(len(dataset))]
@@ -273,15 +329,24 @@ class GroundingDataModule(LightningDataModule):
 
     def _stream_loader(self, dataset: GroundingDataset, shards: Shards) -> DataLoader[Sample]:
         rank, world = self._place()
-        stream = ShardStream(
+        old = 0 if self.replay is None else self.replay.per_batch(self.batch_size)
+        stream: ShardStream | ReplayStream = ShardStream(
             *(dataset, shards),
-            batch_size=self.batch_size,
+            batch_size=self.batch_size - old,
             rank=rank,
             world=world,
             num_workers=self.num_workers,
             seed=self.seed,
             epoch=0 if self.trainer is None else self.trainer.current_epoch,
         )
+        if old:
+            stream = ReplayStream(
+                *(stream, ConcatDataset(self._old)),
+                new_per_batch=self.batch_size - old,
+                old_per_batch=old,
+                seed=self.seed,
+                rank=rank,
+            )
         return DataLoader(
             stream,
             self.batch_size,
