@@ -116,9 +116,13 @@ def test_a_masked_token_does_not_count():
     assert matching.tolist() == [-1, 0]
 
 
-def test_a_diverged_model_is_named():
+def test_a_region_that_is_not_finite_takes_a_box_only_where_no_other_can():
     boxes = squares(0, 5)
     boxes[0, 2] = math.nan
+    tokens = torch.ones(2, 1).bool()
 
-    with pytest.raises(RuntimeError, match=r"1 of 2 matching costs.*diverged"):
-        match(torch.zeros(2, 1), boxes, squares(0), torch.ones(1, 1).bool())
+    one = match(torch.zeros(2, 1), boxes, squares(0), tokens[:1])
+    both = match(torch.zeros(2, 1), boxes, squares(0, 5), tokens)
+
+    assert one.tolist() == [-1, 0]
+    assert sorted(both.tolist()) == [0, 1]

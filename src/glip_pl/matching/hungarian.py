@@ -14,6 +14,8 @@ from glip_pl.matching.matcher import Matcher, Objects, Regions
 
 # Of the focal loss, Lin et al. (https://arxiv.org/abs/1708.02002).
 ALPHA, GAMMA = 0.25, 2.0
+# The cost of a pair that cannot be judged.
+_NEVER = 1e9
 
 
 class HungarianMatcher(Matcher):
@@ -39,9 +41,6 @@ class HungarianMatcher(Matcher):
         Returns:
             The box that each region takes, [N], -1 for none. With more boxes than regions, the
             costly ones are left out.
-
-        Raises:
-            RuntimeError: A cost is not finite.
         """
         # Prediction makes a plugin's matcher importable, but never needs SciPy.
         from scipy.optimize import linear_sum_assignment
@@ -57,11 +56,9 @@ class HungarianMatcher(Matcher):
                 + self.l1_cost * _l1_cost(boxes, truth, objects.size)
                 - self.giou_cost * generalized_box_iou(boxes, truth)
             ).cpu()
-        if not cost.isfinite().all():
-            raise RuntimeError(
-                f"{int((~cost.isfinite()).sum())} of {cost.numel()} matching costs are not finite: "
-                "training has diverged; lower the learning rate or set trainer.gradient_clip_val"
-            )
+        # A region whose numbers are not finite takes a box only where no other can; its loss is not
+        # finite either, and the step is skipped by all processes together.
+        cost = torch.nan_to_num(cost, nan=_NEVER, posinf=_NEVER, neginf=_NEVER).clamp(max=_NEVER)
         rows, taken = (torch.from_numpy(ids) for ids in linear_sum_assignment(cost.numpy()))
         matching[rows.to(device)] = taken.to(device)
         return matching

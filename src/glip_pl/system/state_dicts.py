@@ -1,7 +1,9 @@
 """Files of named tensors: read without running any code that they may hold."""
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -44,3 +46,26 @@ def read_state_dict(path: str, *, advice: str) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(f"{path!r} holds no state dict; give a file that maps names to tensors")
     return state
+
+
+def refuse_non_finite(state: Mapping[str, Any], consequence: str) -> None:
+    """Raise where a weight is infinite or not a number.
+
+    Args:
+        state: Tensors by name.
+        consequence: What is not done, for the message.
+
+    Raises:
+        ValueError: Some are not finite.
+    """
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    wrong = [
+        name
+        for name, value in tensors.items()
+        if value.is_floating_point() and not bool(value.isfinite().all())
+    ]
+    if wrong:
+        raise ValueError(
+            f"{len(wrong)} of {len(tensors)} weights are not finite, for example {wrong[0]}: "
+            f"{consequence}; go on from an earlier checkpoint, with a lower learning rate"
+        )

@@ -1,14 +1,14 @@
 """Writing checkpoints so that whatever ends a run, each file on the disk is whole and usable."""
 
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
-from torch import Tensor
+
+from glip_pl.system.state_dicts import refuse_non_finite
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
@@ -62,29 +62,6 @@ class SafeCheckpointIO(TorchCheckpointIO):
         checkpoint: dict[str, Any] = super().load_checkpoint(path, *args, **options)
         refuse_non_finite(checkpoint.get("state_dict", {}), f"{str(path)!r} is not loaded")
         return checkpoint
-
-
-def refuse_non_finite(state: Mapping[str, Any], consequence: str) -> None:
-    """Raise where a weight is infinite or not a number.
-
-    Args:
-        state: Tensors by name.
-        consequence: What is not done, for the message.
-
-    Raises:
-        ValueError: Some are not finite.
-    """
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-    wrong = [
-        name
-        for name, value in tensors.items()
-        if value.is_floating_point() and not bool(value.isfinite().all())
-    ]
-    if wrong:
-        raise ValueError(
-            f"{len(wrong)} of {len(tensors)} weights are not finite, for example {wrong[0]}: "
-            f"{consequence}; go on from an earlier checkpoint, with a lower learning rate"
-        )
 
 
 def _sync_folder(folder: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from glip_pl.system.state_dicts import refuse_non_finite
 from glip_pl.weights.class_paths import with_current_paths
 
 
@@ -36,6 +37,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{str(path)!r} is a checkpoint of another model: it does not describe a backbone, a "
             "text encoder and a fusion plugin; pass one that `glip fit` wrote"
         )
+    refuse_non_finite(checkpoint["state_dict"], f"{str(path)!r} is not loaded")
     described = checkpoint["hyper_parameters"]
     return {**checkpoint, "hyper_parameters": with_current_paths(described)}
 
