@@ -4,6 +4,7 @@ A fusion plugin turns an image pyramid and token features into regions O and tok
 shared grounding head compares, S = O·Pᵀ. It decides *where* image and text meet: only in the head
 (late), in every layer (deep) or in a decoder (query). Everything before and after is the same for
 all.
+A plugin that compares or places boxes inside its forward brings its own head.
 `glip_pl.testing.check_fusion_plugin` holds each promise made here. See GLIP, Sec. 3
 (https://arxiv.org/abs/2112.03857).
 """
@@ -11,6 +12,7 @@ all.
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from glip_pl.matching import ATSSMatcher, Matcher
@@ -38,10 +40,34 @@ class TextFeatures:
     Attributes:
         hidden: Last layer of the text encoder, [B, M, d_text].
         mask: [B, M], True where a token is real ([CLS], [SEP] and separators included).
+        phrases: Which phrase each token belongs to, [B, M], any numbers; tokens of one phrase stand
+            side by side. None where that is not known.
     """
 
     hidden: Tensor
     mask: Tensor
+    phrases: Tensor | None = None
+
+    def phrase_numbers(self) -> Tensor:
+        """Return the phrase of each token, [B, M]; what is not told apart is one phrase."""
+        if self.phrases is None:
+            return torch.zeros(self.mask.shape, dtype=torch.long, device=self.mask.device)
+        return self.phrases
+
+
+@dataclass(frozen=True)
+class ExtraQueries:
+    """Queries that training adds to those of a plugin.
+
+    Attributes:
+        contents: [B, E, d_model].
+        boxes: Where they start, [B, E, 4], xyxy pixels of the padded input.
+        sees: Boolean [B, E, E], True where one may see another; no query of the plugin sees any.
+    """
+
+    contents: Tensor
+    boxes: Tensor
+    sees: Tensor
 
 
 @dataclass(frozen=True)
@@ -54,6 +80,11 @@ class FusionOutput:
         priors: The box each region starts from, [B, N, 4], xyxy pixels of the padded input.
         level_sizes: How many regions each pyramid level holds; they sum to N.
         intermediate: Regions of earlier layers, each [B, N, d_model], supervised like the last.
+        intermediate_priors: Their priors, where these are not those of the last layer.
+        image_size: (width, height) of the real images in pixels, [B, 2], for heads that place boxes
+            inside them.
+        mask: Boolean [B, N], True where a region is one; all are by default.
+        extra: The layers of the extra queries.
     """
 
     regions: Tensor
@@ -61,6 +92,10 @@ class FusionOutput:
     priors: Tensor
     level_sizes: tuple[int, ...]
     intermediate: tuple[Tensor, ...] = ()
+    intermediate_priors: tuple[Tensor, ...] = ()
+    image_size: Tensor | None = None
+    mask: Tensor | None = None
+    extra: "FusionOutput | None" = None
 
 
 class FusionPlugin(nn.Module, ABC):
@@ -83,6 +118,14 @@ class FusionPlugin(nn.Module, ABC):
         a set takes `HungarianMatcher`, or a `Matcher` of its own.
         """
         return ATSSMatcher()
+
+    def own_head(self) -> nn.Module | None:
+        """Return the head that this plugin calls inside its forward, and the model after it.
+
+        It turns a `FusionOutput` into a `glip_pl.head.GroundingOutput`. None takes GLIP's head,
+        with boxes from anchors.
+        """
+        return None
 
     def prepare_image(self, image: PyramidFeatures) -> PyramidFeatures:
         """Do the work that needs no text, once per image; the result may serve many prompts."""

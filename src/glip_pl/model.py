@@ -5,13 +5,14 @@ needs encoding once for many prompts, and a prompt once for many images.
 See GLIP, Fig. 2 (https://arxiv.org/abs/2112.03857).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, Self, get_args
 
 from torch import Tensor, nn
 
-from glip_pl.backbones import FPN, Backbone
-from glip_pl.fusion import FusionPlugin, PyramidFeatures, TextFeatures
+from glip_pl.backbones import FPN, Backbone, Neck
+from glip_pl.fusion import ExtraQueries, FusionPlugin, PyramidFeatures, TextFeatures
 from glip_pl.head import GroundingHead, GroundingOutput
 from glip_pl.prompts.tokens import TokenBatch
 from glip_pl.text import TextEncoder
@@ -31,13 +32,19 @@ class GLIP(nn.Module):
         d_model: Width of the pyramid and of the regions.
         extra_levels: Pyramid levels beyond the backbone's coarsest.
         drop_block: Share of cells that the pyramid drops in training.
+        neck: Makes the pyramid from the channels of the backbone's maps and `d_model`; by default a
+            feature pyramid network of `extra_levels` and `drop_block`.
         initial_temperature: Start value of the head's temperature.
         initial_box_scale: Start value of the head's scale of box offsets.
 
     Attributes:
+        fpn: The neck; checkpoints know it by the name of the first one.
+        head: What compares and places boxes after the plugin, unless that brings its own.
         frozen: The parts that stay as they are; see `freeze`.
         prompt: Offsets of a tuned prompt, None for a model that answers any prompt.
     """
+
+    head: GroundingHead
 
     def __init__(
         self,
@@ -48,22 +55,26 @@ class GLIP(nn.Module):
         d_model: int = 256,
         extra_levels: int = 2,
         drop_block: float = 0.0,
+        neck: Callable[[Sequence[int], int], Neck] | None = None,
         initial_temperature: float = 0.1,
         initial_box_scale: float = 8.0,
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.fpn = FPN(backbone.channels, d_model, extra_levels=extra_levels, drop_block=drop_block)
+        if neck is None:
+            neck = partial(FPN, extra_levels=extra_levels, drop_block=drop_block)
+        self.fpn = neck(backbone.channels, d_model)
         self.strides = self.fpn.output_strides(backbone.strides)
         self.text = text
         self.fusion = fusion
-        self.head = GroundingHead(
-            d_model,
-            fusion.d_token,
-            num_levels=len(self.strides),
-            initial_temperature=initial_temperature,
-            initial_box_scale=initial_box_scale,
-        )
+        if fusion.own_head() is None:
+            self.head = GroundingHead(
+                d_model,
+                fusion.d_token,
+                num_levels=len(self.strides),
+                initial_temperature=initial_temperature,
+                initial_box_scale=initial_box_scale,
+            )
         self.frozen: tuple[Part, ...] = ()
         self.prompt: TunedPrompt | None = None
 
@@ -71,14 +82,17 @@ class GLIP(nn.Module):
         """Keep parts as they are: no gradient, and evaluation mode whatever `train` is told."""
         self.frozen += parts
         for part in parts:
-            getattr(self, part).requires_grad_(False).eval()
+            self._part(part).requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Self:
         """Switch between training and evaluation; what is frozen stays in evaluation."""
         super().train(mode)
         for part in self.frozen:
-            getattr(self, part).eval()
+            self._part(part).eval()
         return self
+
+    def _part(self, name: Part) -> nn.Module:
+        return self.comparing_head() if name == "head" else self.get_submodule(name)
 
     def encode_image(self, images: Tensor, mask: Tensor) -> PyramidFeatures:
         """Do all the work on images that needs no text.
@@ -105,10 +119,23 @@ class GLIP(nn.Module):
         tuned: TextFeatures = self.prompt(features, tokens)
         return tuned
 
-    def ground(self, image: PyramidFeatures, text: TextFeatures) -> GroundingOutput:
-        """Fuse encoded images with encoded captions, pair by pair, and compare."""
-        output: GroundingOutput = self.head(self.fusion(image, text))
+    def ground(
+        self, image: PyramidFeatures, text: TextFeatures, extra: ExtraQueries | None = None
+    ) -> GroundingOutput:
+        """Fuse encoded images with encoded captions, pair by pair, and compare.
+
+        Args:
+            image: What `encode_image` returns.
+            text: What `encode_text` returns.
+            extra: Queries that training adds, for plugins that take them.
+        """
+        fused = self.fusion(image, text) if extra is None else self.fusion(image, text, extra)
+        output: GroundingOutput = self.comparing_head()(fused)
         return output
+
+    def comparing_head(self) -> nn.Module:
+        """Return what compares and places boxes: the plugin's own head, or ours."""
+        return self.fusion.own_head() or self.head
 
     def forward(self, images: Tensor, mask: Tensor, tokens: TokenBatch) -> GroundingOutput:
         """Encode and ground; the arguments are those of `encode_image` and `encode_text`."""

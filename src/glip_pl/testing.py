@@ -115,7 +115,11 @@ def _check_bf16(fusion: FusionPlugin, image: PyramidFeatures, text: TextFeatures
 def _check_gradients(fusion: FusionPlugin, image: PyramidFeatures, text: TextFeatures) -> None:
     fusion.train()
     output = fusion(fusion.prepare_image(image), text)
-    parts = (output.regions, output.tokens, output.priors, *output.intermediate)
+    parts = [output.regions, output.tokens, output.priors, *output.intermediate]
+    head = fusion.own_head()
+    if head is not None:
+        said = head(output)
+        parts += [x for layer in (*said.intermediate, said) for x in (layer.logits, layer.boxes)]
     # Squares, weighted at random: the plain sum of a normalised vector has no gradient.
     loss = sum((part.float() ** 2 * torch.rand_like(part.float())).sum() for part in parts)
     assert isinstance(loss, Tensor)

@@ -11,8 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from glip_pl.backbones.neck import Neck
 
-class FPN(nn.Module):
+
+class FPN(Neck):
     """Laterals, a top-down path, one 3x3 convolution per level, and extra coarse levels.
 
     Args:
@@ -30,7 +32,7 @@ class FPN(nn.Module):
         extra_levels: int = 2,
         drop_block: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(extra_levels)
         self.laterals = nn.ModuleList(nn.Conv2d(c, d_model, 1) for c in in_channels)
         self.outputs = nn.ModuleList(nn.Conv2d(d_model, d_model, 3, padding=1) for _ in in_channels)
         self.extra = nn.ModuleList(
@@ -41,11 +43,6 @@ class FPN(nn.Module):
             if isinstance(module, nn.Conv2d) and module.bias is not None:
                 nn.init.kaiming_uniform_(module.weight, a=1)
                 nn.init.zeros_(module.bias)
-
-    def output_strides(self, input_strides: Sequence[int]) -> tuple[int, ...]:
-        """Pixels per cell of every output, from those of the backbone's maps."""
-        coarser = [input_strides[-1] * 2 ** (k + 1) for k in range(len(self.extra))]
-        return (*input_strides, *coarser)
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Turn backbone maps, each [B, C_l, H_l, W_l], into levels, each [B, d_model, H_l, W_l]."""

@@ -6,6 +6,7 @@ kept channels last, [B, H, W, C], until they are returned. See Swin Transformer,
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,10 +23,11 @@ _NOT_OURS = r"^head\.|^norm\.|attn_mask$|relative_position_index$"
 
 
 class SwinBackbone(Backbone):
-    """A Swin Transformer that returns C3, C4 and C5, each under its own layer norm.
+    """A Swin Transformer that returns C3, C4 and C5, or C2 as well, each under its own layer norm.
 
     Swin-T is the default; Swin-L of GLIP-L is ``embed_dim=192, depths=(2, 2, 18, 2),
-    num_heads=(6, 12, 24, 48), window=12, drop_path=0.4``. It sees BGR, as GLIP's weights expect.
+    num_heads=(6, 12, 24, 48), window=12, drop_path=0.4``. It sees BGR, as GLIP's weights expect,
+    or RGB.
 
     Args:
         embed_dim: Channels of the first stage; each further stage doubles them.
@@ -34,14 +36,15 @@ class SwinBackbone(Backbone):
         window: Side of a window in cells.
         drop_path: Probability of skipping the last block in training; it grows from 0 linearly.
         weights: A local file with ImageNet weights (``.pth`` or ``.safetensors``), or None.
+        num_maps: Maps to return: 3, or 4 with the first stage's, of 4 pixels per cell.
+        channel_order: Order of the colours that the weights expect.
         freeze: Parts to freeze: 0 nothing, 1 the patch embedding, 2 also the first stage, ...
         checkpoint_blocks: Compute each block again in the backward pass, to save memory.
 
     Raises:
-        ValueError: The weights do not exist or belong to another network.
+        ValueError: The weights do not exist or belong to another network, or there are not so many
+            maps.
     """
-
-    strides = (8, 16, 32)
 
     def __init__(
         self,
@@ -52,15 +55,20 @@ class SwinBackbone(Backbone):
         window: int = 7,
         drop_path: float = 0.2,
         weights: str | None = None,
+        num_maps: int = 3,
+        channel_order: Literal["rgb", "bgr"] = "bgr",
         freeze: int = 0,
         checkpoint_blocks: bool = False,
     ) -> None:
-        super().__init__(channel_order="bgr")
+        super().__init__(channel_order=channel_order)
+        if not 1 <= num_maps <= 4:
+            raise ValueError(f"num_maps={num_maps} of the Swin Transformer; it has 1 to 4")
         widths = [embed_dim * 2**s for s in range(4)]
         last = max(sum(depths) - 1, 1)
         rates = iter([drop_path * block / last for block in range(sum(depths))])
         drops = [[next(rates) for _ in range(depth)] for depth in depths]
-        self.channels = (widths[1], widths[2], widths[3])
+        self.channels = tuple(widths[4 - num_maps :])
+        self.strides = (4, 8, 16, 32)[4 - num_maps :]
         self.patch_embed = PatchEmbed(embed_dim)
         self.layers = nn.ModuleList(
             SwinStage(
@@ -70,20 +78,21 @@ class SwinBackbone(Backbone):
             )
             for s in range(4)
         )
-        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(c) for c in self.channels)
+        for stage, channels in enumerate(self.channels, start=4 - num_maps):
+            self.add_module(f"norm{stage}", nn.LayerNorm(channels))
         self.apply(_init)
         if weights is not None:
             load_weights(self, weights, may_lack=r"^norm\d\.|^pixel_", may_add=_NOT_OURS)
         self._freeze(leading_parts([self.patch_embed, *self.layers], freeze))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Encode normalised images [B, 3, H, W] as C3, C4, C5, each [B, C_l, H_l, W_l]."""
+        """Encode normalised images [B, 3, H, W] as maps, finest first, each [B, C_l, H_l, W_l]."""
         x, maps = self.patch_embed(images), []
-        norms = (nn.Identity(), self.norm1, self.norm2, self.norm3)
-        for layer, norm in zip(self.layers, norms, strict=True):
+        for stage, layer in enumerate(self.layers):
             out, x = layer(x)
-            maps.append(norm(out).permute(0, 3, 1, 2))
-        return tuple(maps[1:])
+            if stage >= 4 - len(self.channels):
+                maps.append(self.get_submodule(f"norm{stage}")(out).permute(0, 3, 1, 2))
+        return tuple(maps)
 
 
 class PatchEmbed(nn.Module):

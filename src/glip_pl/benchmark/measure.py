@@ -122,7 +122,7 @@ def stages(model: GLIP) -> dict[str, list[nn.Module]]:
         "backbone": [model.backbone],
         "pyramid": [model.fpn],
         "text encoder": [model.text],
-        "head": [model.head],
+        "head": [model.comparing_head()],
     }
     for name, child in model.fusion.named_children():
         parts[f"fusion: {name}"] = list(child) if isinstance(child, nn.ModuleList) else [child]

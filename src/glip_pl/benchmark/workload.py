@@ -38,9 +38,9 @@ def random_task(model: str) -> GroundingTask:
     fusion_plugins()
     torch.manual_seed(0)
     task: GroundingTask = instantiate_module(GroundingTask, ARCHITECTURES[model].hyper_parameters())
-    nn.init.zeros_(task.model.head.prior_bias)
+    nn.init.zeros_(task.model.head.get_parameter("prior_bias"))
     # Scales at which words and places make a difference, as they do in a trained model.
-    nn.init.constant_(task.model.head.log_temperature, -3.0)
+    nn.init.constant_(task.model.head.get_parameter("log_temperature"), -3.0)
     return task
 
 

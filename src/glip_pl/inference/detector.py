@@ -85,18 +85,17 @@ class TextCache:
             self._kept.clear()
             self._state = state
         counts = tokens.mask.sum(1).tolist()
+        told = tokens.ids if tokens.phrases is None else torch.cat([tokens.ids, tokens.phrases], 1)
+        masks = tokens.mask if tokens.phrases is None else tokens.mask.repeat(1, 2)
         keys = [
-            ids[mask].numpy().tobytes()
-            for ids, mask in zip(tokens.ids.cpu(), tokens.mask.cpu(), strict=True)
+            row[mask].numpy().tobytes() for row, mask in zip(told.cpu(), masks.cpu(), strict=True)
         ]
         # The captions of this call stay, even if they are more than the cache may keep.
         rows = {key: self._kept[key] for key in keys if key in self._kept}
         missing = {key: b for b, key in enumerate(keys) if key not in rows}
         if missing:
             some = list(missing.values())
-            encoded = self._encoder(
-                TokenBatch(tokens.ids[some], tokens.mask[some], tokens.offsets[some])
-            )
+            encoded = self._encoder(tokens.pick(some))
             for row, (key, b) in enumerate(missing.items()):
                 rows[key] = encoded.hidden[row][tokens.mask[b]]
         for key, hidden in rows.items():
@@ -109,7 +108,7 @@ class TextCache:
             F.pad(rows[key], (0, 0, 0, longest - count))
             for key, count in zip(keys, counts, strict=True)
         ]
-        return TextFeatures(torch.stack(padded), tokens.mask)
+        return TextFeatures(torch.stack(padded), tokens.mask, tokens.phrases)
 
     def __len__(self) -> int:
         return len(self._kept)

@@ -69,8 +69,10 @@ class PostProcess:
         logits = output.logits[b].float()
         (named,) = question.positive_map.any(1).nonzero(as_tuple=True)
         scores = phrase_scores(logits, question.positive_map[named], self.aggregate)  # [N, K]
-        # √(phrase score · centerness), the geometric mean, ranks boxes: FCOS, and GLIP after it.
-        ranked = (scores * output.centerness[b].float().sigmoid()[:, None]).sqrt()
+        ranked = scores
+        if output.centerness is not None:
+            # √(phrase score · centerness), the geometric mean, ranks boxes: FCOS, and GLIP after.
+            ranked = (scores * output.centerness[b].float().sigmoid()[:, None]).sqrt()
         ranked = ranked.masked_fill(scores <= self.score_threshold, -1.0)
         num_phrases, start = scores.shape[1], 0
         kept = []

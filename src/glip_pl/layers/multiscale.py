@@ -50,16 +50,23 @@ class CellGrid:
 
     def centres(self) -> Tensor:
         """Locate the centre of every cell, (x, y) in fractions of the real image, [B, N, 2]."""
-        centres = []
+        return self._points(0.5)
+
+    def edges(self) -> Tensor:
+        """Locate the far edges of every cell, where Grounding DINO measures its place."""
+        return self._points(1.0)
+
+    def _points(self, within: float) -> Tensor:
+        points = []
         for level, (height, width) in enumerate(self.sizes):
             y, x = torch.meshgrid(
                 torch.arange(height, device=self.extent.device),
                 torch.arange(width, device=self.extent.device),
                 indexing="ij",
             )
-            cells = torch.stack([x, y], dim=-1).flatten(0, 1) + 0.5
-            centres.append(cells / self.extent[:, None, level])
-        return torch.cat(centres, dim=1)
+            cells = torch.stack([x, y], dim=-1).flatten(0, 1) + within
+            points.append(cells / self.extent[:, None, level])
+        return torch.cat(points, dim=1)
 
     def levels(self) -> Tensor:
         """Name the level of every cell, [N]."""
@@ -73,7 +80,7 @@ class DeformableAttention(nn.Module):
     Args:
         d_model: Width of queries and cells.
         num_heads: Heads; they share `d_model` equally.
-        num_levels: Pyramid levels.
+        num_levels: Pyramid levels, at most; of fewer, the finest ones are read.
         num_points: Places per head and level.
 
     Raises:
@@ -129,11 +136,7 @@ class DeformableAttention(nn.Module):
         values = self.value(cells)
         if not grid.whole:
             values = values.masked_fill(~grid.mask[..., None], 0.0)
-        shape = (self.num_heads, self.num_levels, self.num_points)
-        batch, queries, _ = query.shape
-        weights = at_least_fp32(self.weights(query)).view(batch, queries, self.num_heads, -1)
-        weights = weights.softmax(-1).view(batch, queries, *shape)
-        offsets = at_least_fp32(self.offsets(query)).view(batch, queries, *shape, 2)
+        offsets, weights = self._looks(query, len(grid.sizes))
         extent = grid.extent[:, None, None, :, None]  # [B, 1, 1, L, 1, 2]
         around = reference[:, :, None, None, None]
         if reference.shape[-1] == 4:
@@ -145,6 +148,13 @@ class DeformableAttention(nn.Module):
             read = sample_maps(values, grid.sizes, places, weights)
         updated: Tensor = self.out(read)
         return updated
+
+    def _looks(self, query: Tensor, levels: int) -> tuple[Tensor, Tensor]:
+        """Where each head looks, [B, Q, heads, L, points, 2], and how much each place counts."""
+        shape = (*query.shape[:2], self.num_heads, self.num_levels, self.num_points)
+        offsets = at_least_fp32(self.offsets(query)).view(*shape, 2)[:, :, :, :levels]
+        scores = at_least_fp32(self.weights(query)).view(shape)[:, :, :, :levels]
+        return offsets, scores.flatten(3).softmax(-1).view_as(scores)
 
 
 def sample_maps(

@@ -1,6 +1,6 @@
 """Tokenizers: captions to token ids, with the characters that each token covers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -21,32 +21,41 @@ class TokenBatch:
         mask: Boolean [B, M], True where a token is real.
         offsets: [B, M, 2], the characters [start, end) each token covers; (0, 0) for special
             tokens.
+        phrases: [B, M], a number per token that tokens of one phrase share, and no others beside
+            them; None from a tokenizer that does not tell.
     """
 
     ids: Tensor
     mask: Tensor
     offsets: Tensor
+    phrases: Tensor | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """Move every tensor to a device."""
-        return type(self)(
-            self.ids.to(device, non_blocking=non_blocking),
-            self.mask.to(device, non_blocking=non_blocking),
-            self.offsets.to(device, non_blocking=non_blocking),
-        )
+        return self._each(lambda x: x.to(device, non_blocking=non_blocking))
 
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:
         """Put tokenized captions of the same images one after the other, M = the sum of theirs."""
+        phrases = [part.phrases for part in parts if part.phrases is not None]
         return cls(
             torch.cat([part.ids for part in parts], 1),
             torch.cat([part.mask for part in parts], 1),
             torch.cat([part.offsets for part in parts], 1),
+            torch.cat(phrases, 1) if len(phrases) == len(parts) else None,
         )
 
     def select(self, columns: slice) -> Self:
         """Keep some of the M tokens of every caption."""
-        return type(self)(self.ids[:, columns], self.mask[:, columns], self.offsets[:, columns])
+        return self._each(lambda x: x[:, columns])
+
+    def pick(self, rows: Sequence[int]) -> Self:
+        """Keep some of the B captions."""
+        return self._each(lambda x: x[list(rows)])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        phrases = None if self.phrases is None else change(self.phrases)
+        return type(self)(change(self.ids), change(self.mask), change(self.offsets), phrases)
 
 
 class Tokenizer(Protocol):

@@ -87,6 +87,8 @@ def _load(source: str, load_weights: bool, *, local_only: bool) -> Loaded:
     """Load configuration, tokenizer and model, and name the weights that are missing."""
     config = AutoConfig.from_pretrained(source, local_files_only=local_only)
     tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local_only)
+    # A detector's folder describes its text encoder as a part.
+    config = getattr(config, "text_config", config)
     if not isinstance(config, BertConfig):
         return config, tokenizer, None, set()
     if not load_weights:

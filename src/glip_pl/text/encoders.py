@@ -16,10 +16,11 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 
 import glip_pl.text.vocabulary
 from glip_pl.fusion import TextFeatures
+from glip_pl.layers.phrases import places_in_phrases, same_phrase
 from glip_pl.layers.positions import sine_embedding
 from glip_pl.prompts.tokens import TokenBatch, Tokenizer
 from glip_pl.text.bert_files import read_bert
-from glip_pl.text.tokenizers import ClassTokenizer, WordPieceTokenizer
+from glip_pl.text.tokenizers import ClassTokenizer, PhraseTokenizer, WordPieceTokenizer
 
 TOKENS_PER_WAVE = 8  # Of the fastest wave that tells places in a caption apart.
 
@@ -63,6 +64,8 @@ class BertEncoder(TextEncoder):
         ValueError: There is no BERT under that name, or it has fewer positions than `max_tokens`.
     """
 
+    tokenizer_class: type[WordPieceTokenizer] = WordPieceTokenizer
+
     def __init__(
         self,
         pretrained: str,
@@ -80,7 +83,7 @@ class BertEncoder(TextEncoder):
             )
         self.bert = model
         self.d_text = config.hidden_size
-        self.tokenizer = WordPieceTokenizer(tokenizer, max_tokens)
+        self.tokenizer = self.tokenizer_class(tokenizer, max_tokens)
         self.frozen = freeze
         self.bert.requires_grad_(not freeze)
         self.train()
@@ -96,6 +99,27 @@ class BertEncoder(TextEncoder):
         """Encode tokenized captions [B, M] as features [B, M, d_text]."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             return _encode(self.bert, tokens)
+
+
+class PhraseBertEncoder(BertEncoder):
+    """A pretrained BERT that reads every phrase alone, as the Grounding DINO family does.
+
+    A word attends to its own phrase and places count from its start, so that the features of a
+    phrase do not depend on its neighbours. The arguments are those of `BertEncoder`.
+    """
+
+    tokenizer_class = PhraseTokenizer
+
+    def forward(self, tokens: TokenBatch) -> TextFeatures:
+        """Encode tokenized captions [B, M] as features [B, M, d_text]."""
+        assert tokens.phrases is not None
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            hidden = self.bert(
+                input_ids=tokens.ids,
+                attention_mask=same_phrase(tokens.phrases, tokens.mask)[:, None],
+                position_ids=places_in_phrases(tokens.phrases),
+            ).last_hidden_state
+        return TextFeatures(hidden, tokens.mask, tokens.phrases)
 
 
 class TinyBert(TextEncoder):
@@ -175,10 +199,10 @@ class ClassEmbedding(TextEncoder):
 
     def forward(self, tokens: TokenBatch) -> TextFeatures:
         """Look up the vectors [B, M, d_text] of tokenized phrases [B, M]."""
-        return TextFeatures(self.embedding(tokens.ids), tokens.mask)
+        return TextFeatures(self.embedding(tokens.ids), tokens.mask, tokens.phrases)
 
 
 def _encode(bert: BertModel, tokens: TokenBatch) -> TextFeatures:
     """Run BERT without letting real tokens see padding."""
     hidden = bert(input_ids=tokens.ids, attention_mask=tokens.mask.long()).last_hidden_state
-    return TextFeatures(hidden, tokens.mask)
+    return TextFeatures(hidden, tokens.mask, tokens.phrases)

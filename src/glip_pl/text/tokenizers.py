@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sys import maxsize
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from glip_pl.prompts import Prompt
@@ -12,6 +13,10 @@ from glip_pl.prompts.tokens import TokenBatch
 
 # Data loaders fork; the tokenizer's own threads would then warn, or hang.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+# What ends a phrase, where it is no part of one ("St. Bernard"); [CLS] and [SEP] do, too.
+DELIMITERS = (".", "?")
 
 
 class WordPieceTokenizer:
@@ -24,7 +29,9 @@ class WordPieceTokenizer:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
         self._tokenizer = tokenizer
-        self.max_tokens = max_tokens
+        self.max_tokens = self._longest = max_tokens
+        known = tokenizer.get_vocab()
+        self._delimiters = torch.tensor([known[mark] for mark in DELIMITERS if mark in known])
 
     def __call__(self, prompts: Sequence[Prompt]) -> TokenBatch:
         """Tokenize prompts, padded to the longest of them.
@@ -41,13 +48,16 @@ class WordPieceTokenizer:
         )
         mask = encoded["attention_mask"].bool()
         for prompt, count in zip(prompts, mask.sum(-1).tolist(), strict=True):
-            if count > self.max_tokens:
+            if count > self._longest:
                 raise ValueError(
                     f"the caption {prompt.caption[:40]!r}... has {count} tokens, more than the "
-                    f"{self.max_tokens} allowed; name fewer things, or raise "
+                    f"{self._longest} allowed; name fewer things, or raise "
                     "model.text.init_args.max_tokens"
                 )
-        return TokenBatch(encoded["input_ids"], mask, encoded["offset_mapping"])
+        ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
+        ends = torch.isin(ids, self._delimiters) | (offsets[..., 1] == 0)
+        phrases = [_phrases(*row) for row in zip(ends, offsets, prompts, strict=True)]
+        return TokenBatch(ids, mask, offsets, torch.stack(phrases))
 
     def count(self, names: Sequence[str]) -> list[int]:
         """How many tokens each name takes, special tokens not counted."""
@@ -64,6 +74,62 @@ class WordPieceTokenizer:
         encoded = self._tokenizer(list(names), add_special_tokens=False, verbose=False)
         ids: list[list[int]] = encoded["input_ids"]
         return ids
+
+
+class PhraseTokenizer(WordPieceTokenizer):
+    """Word pieces of captions whose last phrase ends, as every other does, with a mark.
+
+    Without it the features of the last phrase would depend on what stands behind the caption.
+
+    Args:
+        tokenizer: A fast tokenizer of transformers.
+        max_tokens: Longest caption in tokens, special tokens and the last mark included.
+
+    Raises:
+        ValueError: The tokenizer lacks one of the tokens that phrases are told apart by.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
+        super().__init__(tokenizer, max_tokens)
+        self.max_tokens = max_tokens - 1  # Callers leave room for the last mark.
+        needed = [*DELIMITERS, tokenizer.cls_token, tokenizer.sep_token]
+        lacking = [mark for mark in needed if mark not in tokenizer.get_vocab()]
+        if lacking:
+            raise ValueError(
+                f"the tokenizer has no token for {', '.join(map(str, lacking))}, by which phrases "
+                "are told apart; give the vocabulary of bert-base-uncased"
+            )
+
+    def __call__(self, prompts: Sequence[Prompt]) -> TokenBatch:
+        """See `WordPieceTokenizer`."""
+        return super().__call__([_ended(prompt) for prompt in prompts])
+
+
+def _ended(prompt: Prompt) -> Prompt:
+    """Write a dot behind a caption that ends with a phrase or a word."""
+    end = len(prompt.caption.rstrip())
+    marked = prompt.caption[:end].endswith(DELIMITERS)
+    in_phrase = any(b >= end for spans in prompt.tokens_positive for _, b in spans)
+    return (
+        prompt if marked and not in_phrase else Prompt(f"{prompt.caption}.", prompt.tokens_positive)
+    )
+
+
+def _phrases(ends: Tensor, offsets: Tensor, prompt: Prompt) -> Tensor:
+    """Count the phrases of a caption up; each takes the mark that ends it, [M].
+
+    Args:
+        ends: Boolean [M], True for tokens that could end a phrase.
+        offsets: [M, 2], the characters of each token.
+        prompt: The caption; what stands inside its phrases ends none.
+    """
+    spans = torch.tensor([span for phrase in prompt.tokens_positive for span in phrase])
+    start, stop = offsets.T[..., None]
+    if len(spans):
+        inside = ((start < spans[:, 1]) & (stop > spans[:, 0])).any(-1)
+        ends = ends & ~inside
+    # A mark counts from the token behind it on.
+    return ends.cumsum(0) - ends.long()
 
 
 class ClassTokenizer:
@@ -99,7 +165,7 @@ class ClassTokenizer:
                 ids[b, m] = self._id(phrase)
                 offsets[b, m] = torch.tensor((min(spans)[0], max(end for _, end in spans)))
                 mask[b, m] = True
-        return TokenBatch(ids, mask, offsets)
+        return TokenBatch(ids, mask, offsets, torch.arange(longest).expand_as(ids))
 
     def count(self, names: Sequence[str]) -> list[int]:
         """How many tokens each name takes: one."""

@@ -18,7 +18,8 @@ _INCLUSIVE_INSET = 0.5
 class GroundingCriterion:
     """Turn the head's output, the questions and the truths of a batch into unweighted loss terms.
 
-    Terms: ``token`` (focal loss of alignment), ``giou`` and ``l1`` (of the boxes), ``centerness``.
+    Terms: ``token`` (focal loss of alignment), ``giou`` and ``l1`` (of the boxes), and
+    ``centerness`` where the head measures it.
     Each is divided by the number of matched regions over all processes, so that two processes with
     half the batch each see the losses of one.
 
@@ -120,15 +121,17 @@ class GroundingCriterion:
         count, weights = _mean_over_processes(matched.sum().float(), weight.sum())
         count, weights = count.clamp(min=1), weights.clamp(min=1e-6)
         wanted = token_target(matching, [own.tokens for own in objects])
-        quality = torch.nn.functional.binary_cross_entropy_with_logits(
-            layer.centerness[matched], centerness, reduction="sum"
-        )
-        return {
+        terms = {
             "token": token_focal_loss(layer.logits, wanted, text_mask) / count,
             "giou": (box_giou_loss(predicted, truth) * weight).sum() / weights,
             "l1": (distance * weight).sum() / weights,
-            "centerness": quality / count,
         }
+        if layer.centerness is not None:
+            quality = torch.nn.functional.binary_cross_entropy_with_logits(
+                layer.centerness[matched], centerness, reduction="sum"
+            )
+            terms["centerness"] = quality / count
+        return terms
 
 
 def _mean_over_processes(*values: Tensor) -> list[Tensor]:

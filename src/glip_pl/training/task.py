@@ -1,6 +1,7 @@
 """GroundingTask, the LightningModule: steps, optimizer and metrics around the GLIP network."""
 
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import Metric
 
-from glip_pl.backbones import Backbone
+from glip_pl.backbones import Backbone, Neck
 from glip_pl.data import GroundingDataModule
 from glip_pl.fusion import FusionPlugin
 from glip_pl.inference.detector import Detector
@@ -57,6 +58,7 @@ class GroundingTask(LightningModule):
             memory, likewise.
         extra_levels: Pyramid levels beyond the backbone's coarsest.
         drop_block: Share of cells that the pyramid drops in training; GLIP has 0.3.
+        neck: What makes the pyramid, where it is not the feature pyramid network of these levels.
         initial_temperature: Start value of the head's temperature; GLIP has 1.
         initial_box_scale: Start value of the head's scale of box offsets; GLIP has 1.
         inclusive_losses: Measure box losses as official GLIP does; see `GroundingCriterion`.
@@ -88,6 +90,7 @@ class GroundingTask(LightningModule):
         checkpoint_layers: bool = False,
         extra_levels: int = 2,
         drop_block: float = 0.0,
+        neck: Callable[[Sequence[int], int], Neck] | None = None,
         initial_temperature: float = 0.1,
         initial_box_scale: float = 8.0,
         inclusive_losses: bool = False,
@@ -119,6 +122,7 @@ class GroundingTask(LightningModule):
             d_model=d_model,
             extra_levels=extra_levels,
             drop_block=drop_block,
+            neck=neck,
             initial_temperature=initial_temperature,
             initial_box_scale=initial_box_scale,
         )

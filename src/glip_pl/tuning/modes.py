@@ -66,7 +66,7 @@ def _prompt(
     model.freeze(*PARTS)
     wanted = tuned_prompt()
     if model.prompt is None:
-        model.prompt = wanted.to(model.head.token_bias.device)
+        model.prompt = wanted.to(next(model.parameters()).device)
     else:
         # It goes on learning, for the prompt that it was tuned for.
         model.prompt.remember(wanted.ids, wanted.words)
