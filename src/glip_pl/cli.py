@@ -16,6 +16,7 @@ from typing import NoReturn
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import glip_pl
+from glip_pl.commands.adapter import run_adapter
 from glip_pl.commands.audit import run_audit
 from glip_pl.commands.benchmark import run_benchmark
 from glip_pl.commands.blend import run_blend
@@ -50,6 +51,7 @@ COMMANDS = {
     "convert": run_convert,
     "odinw": run_odinw,
     "compare": run_compare,
+    "adapter": run_adapter,
     "calibrate": run_calibrate,
     "blend": run_blend,
     "audit": run_audit,

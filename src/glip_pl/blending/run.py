@@ -12,7 +12,7 @@ from glip_pl.blending.blend import blend_states
 from glip_pl.data.descriptors import read_descriptor
 from glip_pl.inference.chart import line_chart
 from glip_pl.inference.scoring import Split, score_sets
-from glip_pl.weights.opening import open_task
+from glip_pl.weights.opening import open_task, write_checkpoint
 
 Scores = dict[float, dict[str, float]]
 
@@ -76,7 +76,8 @@ def blend_weights(
         lines = {n: [(a, scores[a][n]) for a in scores] for n in next(iter(scores.values()))}
         chart = line_chart(lines, title=f"chosen: alpha {chosen}", x="alpha", y="AP")
         Image.fromarray(chart).save(output / "blend.png")
-    _save(second, blend_states(before, after, chosen), output / "blend.ckpt")
+    chosen_state = blend_states(before, after, chosen)
+    write_checkpoint(other, chosen_state, output / "blend.ckpt", like=second)
     return record
 
 
@@ -94,15 +95,3 @@ def best_alpha(scores: Scores) -> float:
         return min(shares), sum(shares)
 
     return max(scores, key=kept)
-
-
-def _save(like: str, state: dict[str, torch.Tensor], path: Path) -> None:
-    """Write a checkpoint that is read like one of a run."""
-    task = open_task(like)
-    checkpoint = {
-        "state_dict": {f"model.{name}": value for name, value in state.items()},
-        "hyper_parameters": dict(task.hparams),
-        "class_names": task.class_names,
-        "pytorch-lightning_version": "2.6.0",
-    }
-    torch.save(checkpoint, path)

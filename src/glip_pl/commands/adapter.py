@@ -1,0 +1,42 @@
+"""``glip adapter``: what LoRA has learned, apart from the weights it was learned on, and back."""
+
+from pathlib import Path
+
+from jsonargparse import auto_cli
+
+
+def run_adapter(args: list[str]) -> None:
+    """Parse the options of `adapter` and run it."""
+    auto_cli([save, merge], args=args, prog="glip adapter", as_positional=True)
+
+
+def save(checkpoint: str, output: Path) -> None:
+    """Write the adapters of a run with model.tune=lora as a small file.
+
+    Args:
+        checkpoint: A .ckpt of that run.
+        output: A .safetensors file.
+    """
+    from glip_pl.tuning.adapters import save_adapter
+    from glip_pl.weights.run_checkpoint import read_checkpoint
+
+    save_adapter(read_checkpoint(checkpoint), output)
+    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
+
+
+def merge(weights: str, adapters: list[Path], output: Path) -> None:
+    """Add adapters to the weights that they were made for, and write whole weights.
+
+    Args:
+        weights: What the runs started from, of any kind.
+        adapters: Files that `glip adapter save` wrote, [one.safetensors,two.safetensors]; several
+            add up.
+        output: A .ckpt file.
+    """
+    from glip_pl.tuning.adapters import with_adapters
+    from glip_pl.weights.opening import open_task, write_checkpoint
+
+    task = open_task(weights)
+    merged = with_adapters(task.model.state_dict(), adapters)
+    write_checkpoint(task, merged, output, like=weights)
+    print(f"{output}: {weights} with {len(adapters)} adapters")
