@@ -12,7 +12,7 @@ from glip_pl.inference.detector import Detector, TextCache
 from glip_pl.inference.postprocess import PostProcess
 from glip_pl.layers.precision import narrow_weights
 from glip_pl.model import GLIP
-from glip_pl.prompts import Chunk, PromptTemplate
+from glip_pl.prompts import PromptTemplate, compile_chunk
 from glip_pl.prompts.compiler import compile_names
 from glip_pl.text import ClassEmbedding, TinyBert
 
@@ -45,9 +45,10 @@ def batch_of(tokenizer, sizes=((64, 96),), chunks=()):
     return collate(samples, tokenizer)
 
 
-def in_chunks(*groups):
+def in_chunks(tokenizer, *groups):
     return tuple(
-        Chunk(PromptTemplate().join([NAMES[k] for k in group]), tuple(group)) for group in groups
+        compile_chunk(PromptTemplate().join([NAMES[k] for k in group]), group, tokenizer)
+        for group in groups
     )
 
 
@@ -72,7 +73,9 @@ def test_a_vocabulary_in_chunks_finds_the_same_where_names_do_not_see_each_other
 
     (expected,) = detector(whole)
     # The names are dealt out, so that ids and places differ.
-    (found,) = detector(batch_of(text.tokenizer, chunks=in_chunks([5, 0], [3], [1, 4, 2])))
+    (found,) = detector(
+        batch_of(text.tokenizer, chunks=in_chunks(text.tokenizer, [5, 0], [3], [1, 4, 2]))
+    )
 
     order = [d.scores.argsort(descending=True, stable=True) for d in (found, expected)]
     assert_same(found.select(order[0]), expected.select(order[1]))
@@ -81,7 +84,9 @@ def test_a_vocabulary_in_chunks_finds_the_same_where_names_do_not_see_each_other
 def test_phrases_of_a_chunk_keep_their_ids():
     built = model()
     nn.init.constant_(built.head.prior_bias, 4.0)  # Everything is found everywhere.
-    batch = batch_of(built.text.tokenizer, chunks=in_chunks([4, 1], [0, 2, 3, 5]))
+    batch = batch_of(
+        built.text.tokenizer, chunks=in_chunks(built.text.tokenizer, [4, 1], [0, 2, 3, 5])
+    )
 
     (found,) = Detector(built, PostProcess(max_detections=1000))(batch)
 
@@ -93,14 +98,18 @@ def test_an_image_is_encoded_once_for_all_chunks():
     built = model()
     images, grounded = counted(built.backbone), counted(built.head)
 
-    Detector(built, PostProcess())(batch_of(built.text.tokenizer, chunks=in_chunks([0], [1], [2])))
+    Detector(built, PostProcess())(
+        batch_of(built.text.tokenizer, chunks=in_chunks(built.text.tokenizer, [0], [1], [2]))
+    )
 
     assert (len(images), len(grounded)) == (1, 3)
 
 
 def test_the_best_of_all_chunks_are_kept():
     built = model()
-    batch = batch_of(built.text.tokenizer, chunks=in_chunks([0, 1, 2], [3, 4, 5]))
+    batch = batch_of(
+        built.text.tokenizer, chunks=in_chunks(built.text.tokenizer, [0, 1, 2], [3, 4, 5])
+    )
 
     (all_of_them,) = Detector(built, PostProcess(max_detections=1000))(batch)
     (few,) = Detector(built, PostProcess(max_detections=3))(batch)
@@ -240,7 +249,7 @@ def test_a_long_vocabulary_is_packed_into_prompts_that_fit():
 def test_prompts_of_different_numbers_of_chunks_do_not_share_a_batch():
     text = TinyBert()
     one, two = (make_sample([], NAMES) for _ in range(2))
-    object.__setattr__(two, "chunks", in_chunks([0, 1, 2], [3, 4, 5]))
+    object.__setattr__(two, "chunks", in_chunks(text.tokenizer, [0, 1, 2], [3, 4, 5]))
 
     with pytest.raises(ValueError, match="different numbers of chunks"):
         collate([one, two], text.tokenizer)

@@ -1,15 +1,10 @@
-"""Noun phrases by rules, and by spaCy and nltk, which fakes stand for."""
-
 import json
-import sys
-from types import SimpleNamespace
 
 import pytest
 from helpers import MATERIAL
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glip_pl.prompts.chunkers import NltkChunker, SpacyChunker
 from glip_pl.prompts.noun_phrases import noun_phrases
 
 
@@ -107,57 +102,3 @@ def test_the_things_of_real_captions_are_found():
 
     # Measured: 0.958. The rest are nouns inside a longer one, "a clock" of "a clock tower".
     assert len(ends & found) / len(ends) > 0.94
-
-
-class FakeSpacy:
-    """Finds "a cat" and "it"; knows one pipeline."""
-
-    @staticmethod
-    def load(model):
-        if model != "en_core_web_sm":
-            raise OSError(model)
-        chunk = SimpleNamespace(start_char=0, end_char=5, root=SimpleNamespace(pos_="NOUN"))
-        pronoun = SimpleNamespace(start_char=10, end_char=12, root=SimpleNamespace(pos_="PRON"))
-        return lambda caption: SimpleNamespace(noun_chunks=[chunk, pronoun])
-
-
-def test_spacy_gives_its_noun_chunks_without_pronouns(monkeypatch):
-    monkeypatch.setitem(sys.modules, "spacy", FakeSpacy)
-
-    assert SpacyChunker()("a cat saw it") == (((0, 5),),)
-
-
-def test_a_missing_spacy_pipeline_names_the_command(monkeypatch):
-    monkeypatch.setitem(sys.modules, "spacy", FakeSpacy)
-
-    with pytest.raises(ValueError, match="python -m spacy download de_core_news_sm"):
-        SpacyChunker("de_core_news_sm")
-
-
-def test_nltk_phrases_follow_the_grammar_of_official_glip(monkeypatch):
-    tags = {"the": "DT", "big": "JJ", "cat": "NN", "saw": "VBD", "two": "CD", "dogs": "NNS"}
-    fake = SimpleNamespace(pos_tag=lambda words: [(w, tags.get(w, "NN")) for w in words])
-    monkeypatch.setitem(sys.modules, "nltk", fake)
-    caption = "the big cat saw two dogs"
-
-    spans = NltkChunker()(caption)
-
-    assert [caption[a:b] for ((a, b),) in spans] == ["the big cat", "dogs"]
-
-
-def test_missing_tagger_data_name_the_command(monkeypatch):
-    def fail(words):
-        raise LookupError
-
-    monkeypatch.setitem(sys.modules, "nltk", SimpleNamespace(pos_tag=fail))
-
-    with pytest.raises(ValueError, match="averaged_perceptron_tagger_eng"):
-        NltkChunker()
-
-
-@pytest.mark.parametrize(("chunker", "package"), [(SpacyChunker, "spacy"), (NltkChunker, "nltk")])
-def test_a_missing_package_is_named(chunker, package, monkeypatch):
-    monkeypatch.setitem(sys.modules, package, None)
-
-    with pytest.raises(ValueError, match=f"pip install {package}"):
-        chunker()

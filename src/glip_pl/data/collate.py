@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glip_pl.prompts import Chunk, Prompt, positive_map
+from glip_pl.prompts import Chunk, Prompt, compile_chunk
 from glip_pl.prompts.tokens import TokenBatch, Tokenizer
 from glip_pl.structures import Batch, Question, Sample
 
@@ -43,21 +43,21 @@ def collate(samples: Sequence[Sample], tokenizer: Tokenizer) -> Batch:
             truth is known of some images and not of others.
     """
     images, mask = pad_images([sample.image for sample in samples])
-    chunks = [sample.chunks or (_whole(sample.prompt),) for sample in samples]
+    chunks = [sample.chunks or (_whole(sample.prompt, tokenizer),) for sample in samples]
     if len({len(parts) for parts in chunks}) > 1:
         raise ValueError(
             "the prompts of a batch have different numbers of chunks; evaluate sets of other "
             "vocabularies one by one"
         )
     tokens = [
-        tokenizer([chunk.prompt for chunk in of_place]) for of_place in zip(*chunks, strict=True)
+        TokenBatch.stack([chunk.tokens for chunk in of_place])
+        for of_place in zip(*chunks, strict=True)
     ]
+    sizes = tuple(part.ids.shape[1] for part in tokens)
     questions = tuple(
         Question(
             prompt=sample.prompt,
-            positive_map=_positive_map(
-                len(sample.prompt.tokens_positive), chunks[b], [part.offsets[b] for part in tokens]
-            ),
+            positive_map=_positive_map(len(sample.prompt.tokens_positive), chunks[b], sizes),
             phrase_ids=sample.phrase_ids,
             size=(sample.image.shape[0], sample.image.shape[1]),
             original_size=sample.original_size,
@@ -70,20 +70,19 @@ def collate(samples: Sequence[Sample], tokenizer: Tokenizer) -> Batch:
             f"the truth is known of {len(truths)} of the {len(samples)} images of a batch; put "
             "images with and without it into batches of their own"
         )
-    sizes = tuple(part.ids.shape[1] for part in tokens)
     return Batch(images, mask, TokenBatch.join(tokens), questions, sizes, truths or None)
 
 
-def _whole(prompt: Prompt) -> Chunk:
-    return Chunk(prompt, tuple(range(len(prompt.tokens_positive))))
+def _whole(prompt: Prompt, tokenizer: Tokenizer) -> Chunk:
+    return compile_chunk(prompt, range(len(prompt.tokens_positive)), tokenizer)
 
 
-def _positive_map(count: int, chunks: Sequence[Chunk], offsets: Sequence[Tensor]) -> Tensor:
-    """Map all phrases to the tokens of all chunks, Boolean [count, M]."""
-    rows = torch.zeros(count, sum(len(part) for part in offsets), dtype=torch.bool)
+def _positive_map(count: int, chunks: Sequence[Chunk], sizes: Sequence[int]) -> Tensor:
+    """Place the maps of all chunks among the padded tokens of all, Boolean [count, M]."""
+    rows = torch.zeros(count, sum(sizes), dtype=torch.bool)
     start = 0
-    for chunk, part in zip(chunks, offsets, strict=True):
-        mapped = positive_map(part, chunk.prompt.tokens_positive)
-        rows[list(chunk.phrase_ids), start : start + len(part)] = mapped
-        start += len(part)
+    for chunk, size in zip(chunks, sizes, strict=True):
+        width = chunk.positive_map.shape[1]
+        rows[list(chunk.phrase_ids), start : start + width] = chunk.positive_map
+        start += size
     return rows

@@ -10,17 +10,20 @@ spans in the caption (the name MDETR's annotations use); a *positive map* is the
 in tokens. See GLIP, Sec. 3.1 (https://arxiv.org/abs/2112.03857).
 """
 
+from glip_pl.prompts.compiled import Chunk, CompiledPrompt, compile_chunk
 from glip_pl.prompts.names import clean_name, readable_names, split_names
-from glip_pl.prompts.prompt import Chunk, Prompt, PromptTemplate, Span, mirror, surround
+from glip_pl.prompts.prompt import Prompt, PromptTemplate, Span, mirror, surround
 from glip_pl.prompts.sampling import training_names
 from glip_pl.prompts.spans import positive_map
 
 __all__ = [
     "Chunk",
+    "CompiledPrompt",
     "Prompt",
     "PromptTemplate",
     "Span",
     "clean_name",
+    "compile_chunk",
     "mirror",
     "positive_map",
     "readable_names",

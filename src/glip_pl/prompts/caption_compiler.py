@@ -4,11 +4,11 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from glip_pl.prompts.compiled import CompiledPrompt, PromptReport
+from glip_pl.prompts.compiled import Chunk, CompiledPrompt, PromptReport, compile_chunk
 from glip_pl.prompts.limits import check_readable, check_room
 from glip_pl.prompts.noun_phrases import noun_phrases
 from glip_pl.prompts.packing import pack
-from glip_pl.prompts.prompt import Chunk, Prompt, Span
+from glip_pl.prompts.prompt import Prompt, Span
 from glip_pl.prompts.tokens import SPECIAL_TOKENS, Tokenizer
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
@@ -44,12 +44,11 @@ def compile_caption(
         )
     check_readable(whole.phrases, whole.phrases, tokenizer)
     chunks = _cut(whole, tokenizer)
-    counts = tuple(int(tokenizer([chunk.prompt]).mask.sum()) for chunk in chunks)
     unspellable = tokenizer.unspellable(whole.phrases)
     report = PromptReport(
         names=whole.phrases,
         phrases=whole.phrases,
-        token_counts=counts,
+        token_counts=tuple(chunk.num_tokens for chunk in chunks),
         unspellable=tuple(i for i, bad in enumerate(unspellable) if bad),
     )
     return CompiledPrompt(whole.phrases, chunks, report)
@@ -73,5 +72,5 @@ def _cut(whole: Prompt, tokenizer: Tokenizer) -> tuple[Chunk, ...]:
         ids = tuple(k for k, (a, b) in enumerate(hulls) if start <= a and b <= end)
         if ids:
             moved = Prompt(text, tuple(phrases[k] for k in ids)).shifted(-start)
-            chunks.append(Chunk(Prompt(text[start:end], moved), ids))
+            chunks.append(compile_chunk(Prompt(text[start:end], moved), ids, tokenizer))
     return tuple(chunks)

@@ -3,11 +3,49 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from glip_pl.prompts.prompt import Chunk
+from torch import Tensor
+
+from glip_pl.prompts.prompt import Prompt
+from glip_pl.prompts.spans import positive_map
+from glip_pl.prompts.tokens import TokenBatch, Tokenizer
 
 _EXAMPLES = 3
 
 Ids = tuple[int, ...]
+
+
+# Tensors have no single truth value, so chunks are equal only where they are the same.
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """A prompt that the text encoder can read at once, tokenized, as a part of a vocabulary.
+
+    Attributes:
+        prompt: The caption of this part.
+        phrase_ids: Which of the names each phrase of the prompt is.
+        tokens: The caption as tokens, a batch of one.
+        positive_map: Boolean [K, M], True where phrase k of the prompt covers token m.
+    """
+
+    prompt: Prompt
+    phrase_ids: Ids
+    tokens: TokenBatch
+    positive_map: Tensor
+
+    @property
+    def num_tokens(self) -> int:
+        """How many tokens the caption has, special tokens included."""
+        return int(self.tokens.mask.sum())
+
+
+def compile_chunk(prompt: Prompt, phrase_ids: Sequence[int], tokenizer: Tokenizer) -> Chunk:
+    """Tokenize a prompt and map its phrases, once for all images that are asked.
+
+    Raises:
+        ValueError: The caption has more tokens than the encoder reads, or a phrase has none.
+    """
+    tokens = tokenizer([prompt])
+    mapped = positive_map(tokens.offsets[0], prompt.tokens_positive)
+    return Chunk(prompt, tuple(phrase_ids), tokens, mapped)
 
 
 @dataclass(frozen=True)

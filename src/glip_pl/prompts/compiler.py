@@ -8,15 +8,14 @@ the names is reported instead of being dropped in silence.
 
 from collections.abc import Hashable, Mapping, Sequence
 
-from glip_pl.prompts.compiled import CompiledPrompt, Ids, PromptReport
-from glip_pl.prompts.limits import check_readable, check_room
+from glip_pl.prompts.compiled import Chunk, CompiledPrompt, Ids, PromptReport, compile_chunk
+from glip_pl.prompts.limits import check_readable, check_room, room_for_names
 from glip_pl.prompts.names import clean_name, readable_names
 from glip_pl.prompts.packing import pack
-from glip_pl.prompts.prompt import Chunk, Prompt, PromptTemplate
-from glip_pl.prompts.spans import positive_map
+from glip_pl.prompts.prompt import Prompt, PromptTemplate
 from glip_pl.prompts.tokens import SPECIAL_TOKENS, Tokenizer
 
-_NAME_PLACE = "{name}"
+NAME_PLACE = "{name}"
 
 
 def compile_names(
@@ -54,23 +53,24 @@ def compile_names(
     _check_ids(descriptions, len(names))
     phrases = readable_names(names)
     check_readable(names, phrases, tokenizer)
-    pieces = [_described(phrase, descriptions.get(i)) for i, phrase in enumerate(phrases)]
+    pieces = [describe(phrase, descriptions.get(i)) for i, phrase in enumerate(phrases)]
     same = _groups([piece.caption for piece in pieces])
     first = [ids[0] for ids in same]
     prompts = _join(template, [pieces[i] for i in first], tokenizer, names_per_chunk)
-    chunks, start = list[Chunk](), 0
+    chunks, words, start = list[Chunk](), dict[int, Ids](), 0
     for prompt in prompts:
         end = start + len(prompt.tokens_positive)
-        chunks.append(Chunk(prompt, tuple(first[start:end])))
+        chunk = compile_chunk(prompt, first[start:end], tokenizer)
+        words |= _read_back(chunk, template)
+        chunks.append(chunk)
         start = end
-    token_counts, words = _read_back(chunks, tokenizer, template)
     unspellable = tokenizer.unspellable([phrases[i] for i in first])
     # The words around a phrase tell it apart as well, so those count as part of its tokens.
     alike = _groups([(words[i], descriptions.get(i)) for i in first])
     report = PromptReport(
         names=tuple(names),
         phrases=tuple(phrases),
-        token_counts=token_counts,
+        token_counts=tuple(chunk.num_tokens for chunk in chunks),
         duplicates=tuple(ids for ids in same if len(ids) > 1),
         collisions=_collisions(names, phrases, first),
         alike=tuple(tuple(first[k] for k in group) for group in alike if len(group) > 1),
@@ -89,15 +89,15 @@ def _check_ids(descriptions: Mapping[int, str], count: int) -> None:
         )
 
 
-def _described(phrase: str, description: str | None) -> Prompt:
+def describe(phrase: str, description: str | None) -> Prompt:
     """Write a name with the text that belongs to it; the name alone is the phrase."""
     if description is None:
         return Prompt(phrase, (((0, len(phrase)),),))
-    if _NAME_PLACE not in description:
+    if NAME_PLACE not in description:
         return Prompt(f"{phrase}, {description}", (((0, len(phrase)),),))
-    before, after = description.split(_NAME_PLACE, 1)
+    before, after = description.split(NAME_PLACE, 1)
     span = (len(before), len(before) + len(phrase))
-    return Prompt(before + phrase + after.replace(_NAME_PLACE, phrase), ((span,),))
+    return Prompt(before + phrase + after.replace(NAME_PLACE, phrase), ((span,),))
 
 
 def _groups(keys: Sequence[Hashable]) -> list[Ids]:
@@ -122,14 +122,11 @@ def _join(
 ) -> list[Prompt]:
     """Pack pieces into prompts that fit."""
     captions = [piece.caption for piece in pieces]
-    frame = [template.prefix, template.separator, template.suffix]
-    prefix, separator, suffix = tokenizer.count(frame)
+    room, separator = room_for_names(template, tokenizer)
     tokens = tokenizer.count(captions)
-    room = tokenizer.max_tokens - SPECIAL_TOKENS - prefix - suffix
     while True:
-        check_room(captions, tokens, room)
-        # n pieces have n - 1 separators: the room is given the one that each brings too many.
-        groups = pack([count + separator for count in tokens], room + separator, most)
+        check_room(captions, tokens, room - separator)
+        groups = pack([count + separator for count in tokens], room, most)
         prompts = [template.join_prompts([pieces[k] for k in group]) for group in groups]
         longest = max(tokenizer.count([prompt.caption for prompt in prompts])) + SPECIAL_TOKENS
         if longest <= tokenizer.max_tokens:
@@ -138,28 +135,22 @@ def _join(
         room -= longest - tokenizer.max_tokens
 
 
-def _read_back(
-    chunks: Sequence[Chunk], tokenizer: Tokenizer, template: PromptTemplate
-) -> tuple[Ids, dict[int, Ids]]:
-    """Count the tokens of each chunk, and look up the token ids of each phrase.
+def _read_back(chunk: Chunk, template: PromptTemplate) -> dict[int, Ids]:
+    """Look up the token ids of each phrase.
 
     Raises:
         ValueError: A token reaches beyond its phrase, so that template and name became one word.
     """
-    counts, words = [], dict[int, Ids]()
-    for chunk in chunks:
-        tokens = tokenizer([chunk.prompt])
-        counts.append(int(tokens.mask.sum()))
-        spans = chunk.prompt.tokens_positive
-        mapped = positive_map(tokens.offsets[0], spans)
-        for i, phrase_spans, row in zip(chunk.phrase_ids, spans, mapped, strict=True):
-            start, end = min(phrase_spans)[0], max(b for _, b in phrase_spans)
-            offsets = tokens.offsets[0, row]
-            if int(offsets[:, 0].min()) < start or int(offsets[:, 1].max()) > end:
-                raise ValueError(
-                    f"{template} glues {chunk.prompt.caption[start:end]!r} to the text around it; "
-                    "begin and end the separator with a blank or a mark, and the prefix and "
-                    "descriptions likewise"
-                )
-            words[i] = tuple(tokens.ids[0, row].tolist())
-    return tuple(counts), words
+    words = dict[int, Ids]()
+    rows = zip(chunk.phrase_ids, chunk.prompt.tokens_positive, chunk.positive_map, strict=True)
+    for i, phrase_spans, row in rows:
+        start, end = min(phrase_spans)[0], max(b for _, b in phrase_spans)
+        offsets = chunk.tokens.offsets[0, row]
+        if int(offsets[:, 0].min()) < start or int(offsets[:, 1].max()) > end:
+            raise ValueError(
+                f"{template} glues {chunk.prompt.caption[start:end]!r} to the text around it; "
+                "begin and end the separator with a blank or a mark, and the prefix and "
+                "descriptions likewise"
+            )
+        words[i] = tuple(chunk.tokens.ids[0, row].tolist())
+    return words

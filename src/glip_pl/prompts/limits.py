@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from glip_pl.prompts.tokens import Tokenizer
+from glip_pl.prompts.prompt import PromptTemplate
+from glip_pl.prompts.tokens import SPECIAL_TOKENS, Tokenizer
 
 
 def check_readable(names: Sequence[str], phrases: Sequence[str], tokenizer: Tokenizer) -> None:
@@ -24,3 +25,15 @@ def check_room(captions: Sequence[str], costs: Sequence[int], room: int) -> None
             f"prompt of their own, but there is room for {max(room, 0)}; shorten them, or raise "
             "max_tokens of the text encoder"
         )
+
+
+def room_for_names(template: PromptTemplate, tokenizer: Tokenizer) -> tuple[int, int]:
+    """Count the tokens that names may take in one prompt, each with a separator behind it.
+
+    Returns:
+        The room, and the tokens of a separator. n names need n - 1 separators: the room has the one
+        that each name brings too many.
+    """
+    frame = [template.prefix, template.separator, template.suffix]
+    prefix, separator, suffix = tokenizer.count(frame)
+    return tokenizer.max_tokens - SPECIAL_TOKENS - prefix - suffix + separator, separator

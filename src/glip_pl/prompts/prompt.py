@@ -40,19 +40,6 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """A part of a vocabulary that the text encoder can read at once.
-
-    Attributes:
-        prompt: The caption of this part.
-        phrase_ids: Which of the names each phrase of the prompt is.
-    """
-
-    prompt: Prompt
-    phrase_ids: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class PromptTemplate:
     """How names become a caption: ``prefix + name + separator + name + ... + suffix``.
 

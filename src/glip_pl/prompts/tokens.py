@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from glip_pl.prompts import Prompt
+from glip_pl.prompts.prompt import Prompt
 
 SPECIAL_TOKENS = 2  # [CLS] and [SEP] frame every caption.
 
@@ -44,6 +45,20 @@ class TokenBatch:
             torch.cat([part.offsets for part in parts], 1),
             torch.cat(phrases, 1) if len(phrases) == len(parts) else None,
         )
+
+    @classmethod
+    def stack(cls, captions: Sequence[Self]) -> Self:
+        """Put tokenized captions one below the other, padded to the longest."""
+        longest = max(caption.ids.shape[1] for caption in captions)
+        padded = [
+            (
+                F.pad(caption.ids, (0, longest - caption.ids.shape[1])),
+                F.pad(caption.mask, (0, longest - caption.mask.shape[1])),
+                F.pad(caption.offsets, (0, 0, 0, longest - caption.offsets.shape[1])),
+            )
+            for caption in captions
+        ]
+        return cls(*(torch.cat(part) for part in zip(*padded, strict=True)))
 
     def select(self, columns: slice) -> Self:
         """Keep some of the M tokens of every caption."""

@@ -20,14 +20,14 @@ from glip_pl.data.formats.common.checks import note
 from glip_pl.data.formats.common.values import objects
 from glip_pl.data.sources import is_coco_json
 from glip_pl.metrics import DetectionAP, GroundingMetric
-from glip_pl.prompts import Chunk, Prompt, PromptTemplate, training_names
-from glip_pl.prompts.compiler import compile_names
-from glip_pl.prompts.tokens import SPECIAL_TOKENS, Tokenizer
+from glip_pl.prompts import Chunk, Prompt, PromptTemplate
+from glip_pl.prompts.compiler import NAME_PLACE, compile_names, describe
+from glip_pl.prompts.tokens import Tokenizer
+from glip_pl.prompts.vocabulary import Vocabulary
 from glip_pl.structures import Sample, Truth
 
 log = logging.getLogger(__name__)
 
-_NAME_PLACE = "{name}"
 _NO_CATEGORIES = (
     "the boxes of {!r} show phrases of captions and no categories; read it with "
     "glip_pl.data.PhraseGrounding"
@@ -96,8 +96,7 @@ class CategoryDetection(GroundingDataset):
         self.max_negatives = max_negatives
         self.fixed_prompt = fixed_prompt
         self.category_ids: list[int] = []
-        self._costs: list[int] = []
-        self._budget = 0
+        self._vocabulary: Vocabulary
         self._chunks: tuple[Chunk, ...] = ()
         self._records: Sequence[_DetectionRecord] = []
 
@@ -109,7 +108,8 @@ class CategoryDetection(GroundingDataset):
     @property
     def whole_prompt(self) -> Prompt:
         """The prompt that names all categories, in the order of their ids; known after `load`."""
-        return self._prompt(range(len(self.names)))
+        pieces = [describe(n, self.descriptions.get(i)) for i, n in self.names_by_id.items()]
+        return self.template.join_prompts(pieces)
 
     def read_document(self, source: Path) -> dict[str, Any]:
         """Read the annotation file into COCO's form."""
@@ -156,7 +156,7 @@ class CategoryDetection(GroundingDataset):
 
     def _check_descriptions(self, source: Path) -> None:
         for category, text in self.descriptions.items():
-            if category not in self.category_ids or text.count(_NAME_PLACE) != 1:
+            if category not in self.category_ids or text.count(NAME_PLACE) != 1:
                 raise ValueError(
                     f"`descriptions` has {text!r} for the category id {category} of "
                     f'{str(source)!r}; give ids of its categories, and texts like "a {{name}} here"'
@@ -187,20 +187,17 @@ class CategoryDetection(GroundingDataset):
         )
         if troubles := compiled.report.troubles():
             log.warning("%s", "\n  ".join([f"the names of {self.annotations}:", *troubles]))
+        self._vocabulary = Vocabulary(
+            self.names, tokenizer, template=self.template, descriptions=described
+        )
         if not self.training:
             self._chunks = compiled.chunks
             return
-        frame = [self.template.prefix, self.template.separator, self.template.suffix]
-        prefix, separator, suffix = tokenizer.count(frame)
-        texts = [self._described(c).caption for c in range(len(self.names))]
-        # n names need n - 1 separators: the budget is given the one that each name brings too many.
-        self._costs = [tokens + separator for tokens in tokenizer.count(texts)]
-        self._budget = tokenizer.max_tokens - SPECIAL_TOKENS - prefix - suffix + separator
-        total = sum(self._costs)
-        if self.fixed_prompt and total > self._budget:
+        needed = self._vocabulary.cost(range(len(self.names)))
+        if self.fixed_prompt and needed > self._vocabulary.room:
             raise ValueError(
-                f"fixed_prompt names all {len(self.names)} categories in {total} tokens, but the "
-                f"text encoder has room for {self._budget}; raise its max_tokens or leave "
+                f"fixed_prompt names all {len(self.names)} categories in {needed} tokens, but the "
+                f"text encoder has room for {self._vocabulary.room}; raise its max_tokens or leave "
                 "fixed_prompt out of data.train"
             )
         self.fitting(list(self._records))
@@ -212,22 +209,24 @@ class CategoryDetection(GroundingDataset):
             ValueError: The names that one image shows take more tokens than there is room for.
         """
         for record in records:
-            needed = sum(self._costs[c] for c in set(record.classes.tolist()))
-            if needed > self._budget:
+            needed = self._vocabulary.cost(set(record.classes.tolist()))
+            if needed > self._vocabulary.room:
                 raise ValueError(
                     f"the names that {str(record.path)!r} shows need {needed} tokens, but the "
-                    f"text encoder has room for {self._budget}; raise its max_tokens or shorten "
-                    "the names"
+                    f"text encoder has room for {self._vocabulary.room}; raise its max_tokens or "
+                    "shorten the names"
                 )
         return records
 
     def make_sample(self, record: _DetectionRecord, image: np.ndarray) -> Sample:
         """Join boxes and pixels with a prompt."""
         samples_names = self.training and not self.fixed_prompt
-        named = self._sampled(record) if samples_names else list(range(len(self.names)))
+        named = list(range(len(self.names)))
+        if samples_names:
+            named = self._vocabulary.sample(set(record.classes.tolist()), self.max_negatives)
         return Sample(
             image=image,
-            prompt=self._prompt(named),
+            prompt=self._vocabulary.prompt(named),
             phrase_ids=torch.tensor([self.category_ids[c] for c in named]),
             original_size=record.size,
             truth=Truth(
@@ -238,30 +237,6 @@ class CategoryDetection(GroundingDataset):
             ),
             chunks=self._chunks,
         )
-
-    def _prompt(self, named: Sequence[int]) -> Prompt:
-        return self.template.join_prompts([self._described(c) for c in named])
-
-    def _described(self, c: int) -> Prompt:
-        """Write a name with its description."""
-        text = self.descriptions.get(self.category_ids[c], _NAME_PLACE)
-        before, _, after = text.partition(_NAME_PLACE)
-        span = (len(before), len(before) + len(self.names[c]))
-        return Prompt(before + self.names[c] + after, ((span,),))
-
-    def _sampled(self, record: _DetectionRecord) -> list[int]:
-        """Sample the names of a training prompt, leaving out negatives that do not fit."""
-        present = set(record.classes.tolist())
-        named = training_names(present, len(self.names), self.max_negatives)
-        room = self._budget - sum(self._costs[c] for c in present)
-        kept = []
-        for c in named:
-            if c not in present:
-                if self._costs[c] > room:
-                    continue
-                room -= self._costs[c]
-            kept.append(c)
-        return kept
 
 
 def _records(
