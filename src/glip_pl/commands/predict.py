@@ -2,6 +2,7 @@
 
 import glob
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from torchvision.ops import box_iou
 from glip_pl.data import Pipeline
 from glip_pl.data.collate import collate
 from glip_pl.data.images import read_image
+from glip_pl.inference.answers import settle
 from glip_pl.inference.detector import Detector
 from glip_pl.inference.postprocess import PostProcess
 from glip_pl.inference.visualize import draw
@@ -39,6 +41,8 @@ Precision = Literal["fp32", "bf16"]
 
 def run_predict(args: list[str]) -> None:
     """Parse the options of `predict` and run it."""
+    # "not" is no name for an argument in Python.
+    args = [re.sub(r"^--not(=|$)", r"--unwanted\1", arg) for arg in args]
     auto_cli(predict, args=args, prog="glip predict", as_positional=False)
 
 
@@ -54,6 +58,7 @@ def predict(
     max_detections: int = 100,
     best_only: bool = False,
     unknown: bool = False,
+    unwanted: str | None = None,
     short_side: int | None = None,
     max_side: int | None = None,
     output: str = "runs/predict",
@@ -66,7 +71,8 @@ def predict(
         image: An image file, a folder or a glob such as "photos/*.jpg".
         prompt: Names with dots or commas between, "cat. dog.", as many as you like; or a text file
             with one name per line, "names.txt"; or with --caption a sentence, whose phrases are
-            found by themselves or stand in brackets, "[a cat] on [the sofa]".
+            found by themselves or stand in brackets, "[a cat] on [the sofa]". "sofa | couch" is one
+            name with two phrases.
         ckpt_path: Checkpoint that `glip fit` wrote.
         weights: In its place, a folder that `glip convert` wrote, a file of official GLIP, or the
             name of a published checkpoint such as glip_t.
@@ -77,6 +83,8 @@ def predict(
         best_only: Label each place with its best phrase only.
         unknown: Also show, as "unknown", what the model was trained to see and the prompt does not
             name.
+        unwanted: Names that are looked for as well, so that what they mean is not taken for
+            something else, "mirror. toy."; their boxes are not shown. --not is the same.
         short_side: Resize the shorter side to so many pixels; that of the training's evaluation by
             default.
         max_side: Longest side after the resize.
@@ -89,7 +97,7 @@ def predict(
     """
     task, evaluation = _load(ckpt_path, weights)
     tokenizer = task.model.text.tokenizer
-    asked = compile_request(prompt, tokenizer, caption=caption)
+    asked = compile_request(prompt, tokenizer, caption=caption, unwanted=unwanted)
     for line in asked.report.lines():
         print(line)
     known = [n for n in task.class_names if n.lower() not in {p.lower() for p in asked.names}]
@@ -176,7 +184,7 @@ class Finder:
                 batch = collate([sample], self.task.model.text.tokenizer).to(device)
                 if image is None:
                     image = self.task.model.encode_image(batch.images, batch.mask)
-                found += self.detector(batch, image)
+                found += [settle(f, prompt.answers) for f in self.detector(batch, image)]
         return [Detections(f.boxes.cpu(), f.scores.cpu(), f.phrases.cpu()) for f in found]
 
 

@@ -115,11 +115,14 @@ class CompiledPrompt:
         names: The names as given, or the phrases of a caption; ids are positions in it.
         chunks: The prompts, in the order of the ids.
         report: What a user should know about the names.
+        answers: Per name the position of the first phrase of the same thing, -1 where it is asked
+            only to keep others off; empty where every name stands for itself.
     """
 
     names: tuple[str, ...]
     chunks: tuple[Chunk, ...]
     report: PromptReport
+    answers: Ids = ()
 
 
 def _count(number: int, word: str) -> str:
