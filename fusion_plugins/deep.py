@@ -75,7 +75,7 @@ class DeepFusion(FusionPlugin):
             )
         regions, level_sizes = flatten(levels)
         priors = cell_anchors(levels, image.strides, self.anchor_scale)
-        return FusionOutput(regions, tokens, priors.expand(len(regions), -1, -1), level_sizes)
+        return FusionOutput(regions, tokens, priors.expand(regions.shape[0], -1, -1), level_sizes)
 
     def _layer(
         self,

@@ -53,4 +53,4 @@ class LateFusion(FusionPlugin):
         regions, level_sizes = flatten(image.levels)
         priors = cell_anchors(image.levels, image.strides, self.anchor_scale)
         tokens = text.hidden * text.mask[..., None]
-        return FusionOutput(regions, tokens, priors.expand(len(regions), -1, -1), level_sizes)
+        return FusionOutput(regions, tokens, priors.expand(regions.shape[0], -1, -1), level_sizes)

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from glip_pl.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD
 from glip_pl.boxes import decode, inclusive
-from glip_pl.data.transforms import Pipeline, keep_ratio_size
+from glip_pl.data.transforms import Pipeline
 from glip_pl.head import GroundingOutput
+from glip_pl.image_size import keep_ratio_size
 from glip_pl.inference.postprocess import PostProcess
 from glip_pl.layers.anchors import cell_anchors
 from glip_pl.layers.attention import BiAttention

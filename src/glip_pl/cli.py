@@ -24,6 +24,7 @@ from glip_pl.commands.calibrate import run_calibrate
 from glip_pl.commands.compare import run_compare
 from glip_pl.commands.convert import run_convert
 from glip_pl.commands.data import run_data
+from glip_pl.commands.export import run_export
 from glip_pl.commands.odinw import run_odinw
 from glip_pl.commands.predict import run_predict
 from glip_pl.data import GroundingDataModule
@@ -55,6 +56,7 @@ COMMANDS = {
     "calibrate": run_calibrate,
     "blend": run_blend,
     "audit": run_audit,
+    "export": run_export,
 }
 
 

@@ -230,8 +230,9 @@ class GroundingHead(Alignment):
         self, regions: Tensor, keys: Tensor, bias: Tensor | None, fused: FusionOutput
     ) -> GroundingOutput:
         logits = self.compare(regions, keys, bias)
-        sizes = torch.tensor(fused.level_sizes, device=regions.device)
-        scale = self.level_scale[: len(sizes)].repeat_interleave(sizes)  # [N]
+        # A plugin may have dropped levels.
+        levels = zip(self.level_scale, fused.level_sizes, strict=False)
+        scale = torch.cat([scale.expand(size) for scale, size in levels])  # [N]
         boxes = self.box_offset.place(regions, fused.priors, scale[:, None])
         centerness = at_least_fp32(self.centerness(regions)).squeeze(-1)
         return GroundingOutput(logits, boxes, centerness, fused.priors, fused.level_sizes)

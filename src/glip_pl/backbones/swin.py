@@ -16,7 +16,7 @@ from torchvision.ops import StochasticDepth
 from glip_pl.backbones.backbone import Backbone, leading_parts, load_weights
 from glip_pl.layers.linear import linear
 from glip_pl.layers.recompute import run_layer
-from glip_pl.layers.windows import Windows, cut_windows
+from glip_pl.layers.windows import RolledWindows, Windows, cut_windows
 
 # What an ImageNet file has for its classifier, and the buffers that we work out ourselves.
 _NOT_OURS = r"^head\.|^norm\.|attn_mask$|relative_position_index$"
@@ -155,7 +155,7 @@ class SwinBlock(nn.Module):
         self.mlp = Mlp(width)
         self.drop_path = StochasticDepth(drop_path, "row")
 
-    def forward(self, x: Tensor, windows: Windows) -> Tensor:
+    def forward(self, x: Tensor, windows: Windows | RolledWindows) -> Tensor:
         """Refine [B, H, W, C] with attention inside these windows of H x W cells."""
         attended = self.attn(windows.cut(self.norm1(x).flatten(1, 2)), windows)
         x = x + self.drop_path(windows.join(attended).view_as(x))
@@ -187,18 +187,18 @@ class WindowAttention(nn.Module):
         bias = self.relative_position_bias_table[self.relative_position_index]
         return bias.permute(2, 0, 1)[None]
 
-    def forward(self, x: Tensor, windows: Windows) -> Tensor:
+    def forward(self, x: Tensor, windows: Windows | RolledWindows) -> Tensor:
         """Attend inside windows, [B, windows, T, C] to the same."""
         bias = self.bias().to(x.dtype)
         qkv = (
             linear(self.qkv, x).view(*x.shape[:3], 3, self.num_heads, -1).permute(3, 0, 1, 4, 2, 5)
         )
         # Only the last windows mix cells that the shift made neighbours.
-        whole = x.shape[1] - len(windows.mask)
-        parts = [_attend(qkv[:, :, :whole], bias)]
-        if len(windows.mask):
+        whole = x.shape[1] - windows.mask.shape[0]
+        parts = [_attend(qkv[:, :, :whole], bias)] if whole else []
+        if windows.mask.shape[0]:
             mask = windows.mask[:, None].to(x.dtype)
-            parts.append(_attend(qkv[:, :, whole:], (bias + mask).repeat(len(x), 1, 1, 1)))
+            parts.append(_attend(qkv[:, :, whole:], (bias + mask).repeat(x.shape[0], 1, 1, 1)))
         return linear(self.proj, torch.cat(parts, 1) if len(parts) > 1 else parts[0])
 
 

@@ -23,7 +23,8 @@ from glip_pl.data.resumable import PlacedBatches, PlacedSamples, ResumableLoader
 from glip_pl.data.sampler import MixtureSampler, SameAspectBatches, SameShapeBatches
 from glip_pl.data.scale import SameScaleBatches, ScaledSamples
 from glip_pl.data.streaming import ShardStream
-from glip_pl.data.transforms import Pipeline, keep_ratio_size
+from glip_pl.data.transforms import Pipeline
+from glip_pl.image_size import keep_ratio_size
 from glip_pl.prompts.tokens import Tokenizer
 from glip_pl.structures import Batch, Sample
 

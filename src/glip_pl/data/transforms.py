@@ -17,6 +17,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # Importing it would ask
 import albumentations as A
 import cv2
 
+from glip_pl.image_size import keep_ratio_size
 from glip_pl.prompts import mirror
 from glip_pl.structures import Sample, Truth
 
@@ -91,27 +92,6 @@ class Pipeline:
             prompt = mirror(sample.prompt) if self.mirror_captions else sample.prompt
             sample = replace(_apply(_FLIP, sample), prompt=prompt)
         return sample
-
-
-def keep_ratio_size(size: tuple[int, int], short_side: int, max_side: int) -> tuple[int, int]:
-    """Give the size after a resize that keeps the ratio, rounded as official GLIP rounds.
-
-    Args:
-        size: (height, width) before.
-        short_side: The shorter side wanted.
-        max_side: Bound of the longer side; images twenty times longer than wide exceed it by a few
-            pixels, since the shorter side is rounded first.
-
-    Returns:
-        (height, width) after.
-    """
-    short, long = min(size), max(size)
-    if long / short * short_side > max_side:
-        short_side = max(round(max_side * short / long), 1)
-    if short == short_side:
-        return size
-    long_side = int(short_side * long / short)
-    return (long_side, short_side) if size[0] > size[1] else (short_side, long_side)
 
 
 def _chance(probability: float) -> bool:

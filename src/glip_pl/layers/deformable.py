@@ -42,6 +42,8 @@ class SampledMaps:
     @classmethod
     def of(cls, maps: Sequence[Tensor]) -> "SampledMaps":
         """Prepare maps; under autocast the table takes the autocast dtype."""
+        if torch.compiler.is_exporting():  # Other runtimes know the convolution, not the table.
+            return cls(tuple(maps), None)
         dtype = _dtype(maps[0])
         if maps[0].device.type != "cpu" and dtype not in (torch.float16, torch.bfloat16):
             return cls(tuple(maps), None)
@@ -106,10 +108,10 @@ def deformable_conv2d_maps(
         x = source.maps[m]
         size = tuple((side - 1) // stride + 1 for side in x.shape[-2:])
         for name, given, channels in (("offset", offset, 2 * TAPS), ("mask", mask, TAPS)):
-            if given.shape != (len(x), channels, *size):
+            if given.shape != (x.shape[0], channels, *size):
                 raise ValueError(
                     f"{name} has the shape {tuple(given.shape)}, but features {tuple(x.shape)} "
-                    f"with stride {stride} need {(len(x), channels, *size)}"
+                    f"with stride {stride} need {(x.shape[0], channels, *size)}"
                 )
     if source.table is None:
         return [

@@ -57,7 +57,7 @@ def cell_centres(mask: Tensor, stride: int) -> Tensor:
     width, height = real_size(mask).unbind(-1)
     x = _centres(mask.shape[2], stride, width)
     y = _centres(mask.shape[1], stride, height)
-    shape = (len(mask), y.shape[1], x.shape[1])
+    shape = (mask.shape[0], y.shape[1], x.shape[1])
     return torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], dim=-1)
 
 

@@ -80,7 +80,7 @@ class Attention(nn.Module):
             query,
             key,
             self.heads(self.value(value)),
-            attn_mask=None if mask is None else mask.view(len(mask), 1, -1, mask.shape[-1]),
+            attn_mask=None if mask is None else mask.view(mask.shape[0], 1, -1, mask.shape[-1]),
             dropout_p=self.dropout if self.training else 0.0,
         )
         merged: Tensor = self.out(mixed.transpose(1, 2).flatten(2))

@@ -1,13 +1,17 @@
 """What the prompt compiler gives: prompts that fit, and a report on the names."""
 
+from __future__ import annotations  # Chunks of an exported model hold NumPy's arrays.
+
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from glip_pl.prompts.prompt import Prompt
 from glip_pl.prompts.spans import positive_map
 from glip_pl.prompts.tokens import TokenBatch, Tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _EXAMPLES = 3
 

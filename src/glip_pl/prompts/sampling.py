@@ -1,8 +1,12 @@
 """Which names a training prompt has, and in which order."""
 
-from collections.abc import Iterable
+from __future__ import annotations  # Only a training prompt needs PyTorch.
 
-import torch
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 def training_names(
@@ -26,6 +30,8 @@ def training_names(
     Returns:
         Ids in prompt order; never empty when `num_names` is positive.
     """
+    import torch
+
     positives = sorted(set(present))
     absent = torch.ones(num_names, dtype=torch.bool)
     absent[positives] = False

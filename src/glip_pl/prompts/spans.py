@@ -1,14 +1,29 @@
 """From character spans to tokens."""
 
-from collections.abc import Sequence
+from __future__ import annotations  # PyTorch is imported where its tensors are asked for.
 
-import torch
-from torch import Tensor
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
 
 from glip_pl.prompts.prompt import Span
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def positive_map(offsets: Tensor, tokens_positive: Sequence[Sequence[Span]]) -> Tensor:
+
+@overload
+def positive_map(offsets: Tensor, tokens_positive: Sequence[Sequence[Span]]) -> Tensor: ...
+
+
+@overload
+def positive_map(offsets: np.ndarray, tokens_positive: Sequence[Sequence[Span]]) -> np.ndarray: ...
+
+
+def positive_map(
+    offsets: Tensor | np.ndarray, tokens_positive: Sequence[Sequence[Span]]
+) -> Tensor | np.ndarray:
     """Mark the tokens that each phrase covers: the target T of the grounding loss.
 
     A token belongs to a phrase when their character ranges overlap, so every sub-word of a
@@ -25,17 +40,23 @@ def positive_map(offsets: Tensor, tokens_positive: Sequence[Sequence[Span]]) -> 
     Raises:
         ValueError: A phrase covers no token, which means that the caption was truncated.
     """
-    start, end = offsets.unbind(-1)
-    rows = [
-        torch.stack([(start < stop) & (end > begin) for begin, stop in spans]).any(0)
+    tokens = [(start, end) for start, end in offsets.tolist()]
+    mapped = [
+        [
+            end > start and any(start < stop and begin < end for begin, stop in spans)
+            for start, end in tokens
+        ]
         for spans in tokens_positive
     ]
-    mapped = torch.stack(rows) if rows else offsets.new_zeros((0, len(offsets)), dtype=torch.bool)
-    mapped &= end > start
     for k, spans in enumerate(tokens_positive):
-        if not mapped[k].any():
+        if not any(mapped[k]):
             raise ValueError(
                 f"phrase {k} at characters {[tuple(span) for span in spans]} covers none of the "
                 f"{len(offsets)} tokens; raise max_tokens of the text encoder or shorten the prompt"
             )
-    return mapped
+    shape = (len(mapped), len(tokens))
+    if isinstance(offsets, np.ndarray):
+        return np.array(mapped, bool).reshape(shape)
+    import torch
+
+    return torch.tensor(mapped, dtype=torch.bool, device=offsets.device).view(shape)

@@ -1,14 +1,16 @@
 """Tokenizers: captions to token ids, with the characters that each token covers."""
 
+from __future__ import annotations  # Exported models tokenize without PyTorch.
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING, Protocol, Self
 
 from glip_pl.prompts.prompt import Prompt
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 SPECIAL_TOKENS = 2  # [CLS] and [SEP] frame every caption.
 
@@ -38,6 +40,8 @@ class TokenBatch:
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:
         """Put tokenized captions of the same images one after the other, M = the sum of theirs."""
+        import torch
+
         phrases = [part.phrases for part in parts if part.phrases is not None]
         return cls(
             torch.cat([part.ids for part in parts], 1),
@@ -49,6 +53,9 @@ class TokenBatch:
     @classmethod
     def stack(cls, captions: Sequence[Self]) -> Self:
         """Put tokenized captions one below the other, padded to the longest."""
+        import torch
+        import torch.nn.functional as F
+
         longest = max(caption.ids.shape[1] for caption in captions)
         padded = [
             (

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from sys import maxsize
 
 import torch
@@ -58,6 +59,15 @@ class WordPieceTokenizer:
         ends = torch.isin(ids, self._delimiters) | (offsets[..., 1] == 0)
         phrases = [_phrases(*row) for row in zip(ends, offsets, prompts, strict=True)]
         return TokenBatch(ids, mask, offsets, torch.stack(phrases))
+
+    @property
+    def unknown_token(self) -> str:
+        """What stands for words that the vocabulary lacks."""
+        return str(self._tokenizer.unk_token)
+
+    def save(self, path: Path) -> None:
+        """Write the tokenizer as one file, which the library ``tokenizers`` reads by itself."""
+        self._tokenizer.backend_tokenizer.save(str(path))
 
     def count(self, names: Sequence[str]) -> list[int]:
         """How many tokens each name takes, special tokens not counted."""

@@ -1,0 +1,60 @@
+"""``glip export``: a model as ONNX files that run without PyTorch, any vocabulary their input."""
+
+from pathlib import Path
+
+from jsonargparse import auto_cli
+
+
+def run_export(args: list[str]) -> None:
+    """Parse the options of `export` and run it."""
+    auto_cli(export, args=args, prog="glip export", as_positional=False)
+
+
+def export(
+    weights: str,
+    output: Path,
+    *,
+    format: str = "onnx",
+    short_side: int | None = None,
+    max_side: int | None = None,
+    int8: bool = False,
+) -> None:
+    """Write image.onnx, text.onnx and ground.onnx, with tokenizer and description beside them.
+
+    Args:
+        weights: A .ckpt of `glip fit`, a folder of `glip convert`, an official .pth, or a
+            published name such as glip_t.
+        output: The folder to write.
+        format: "onnx" is the only one.
+        short_side: Pixels of an image's shorter side; that of the training's evaluation by default.
+        max_side: Bound of the longer side, likewise.
+        int8: Write the weights of matrix products as 8 bit integers.
+    """
+    from importlib.util import find_spec
+
+    from glip_pl.weights.opening import open_task
+    from glip_pl.weights.run_checkpoint import read_checkpoint
+
+    if format != "onnx":
+        raise ValueError(f"there is no format {format!r}; --format=onnx is the only one")
+    lacking = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if lacking:
+        raise ValueError(
+            f'glip export needs {", ".join(lacking)}; run: pip install "glip-pl[export]"'
+        )
+    from glip_pl.export.folder import ExportSettings, export_folder
+
+    task = open_task(weights)
+    evaluation = read_checkpoint(weights).get("evaluation", {}) if weights.endswith(".ckpt") else {}
+    settings = ExportSettings(
+        short_side=short_side or evaluation.get("short_side", 800),
+        max_side=max_side or evaluation.get("max_side", 1333),
+        class_names=tuple(task.class_names),
+        postprocess=task.detector.postprocess,
+        int8=int8,
+    )
+    differences = export_folder(task.model, output, settings)
+    for name, value in differences.items():
+        print(f"{name:11} within {value:.1e} of PyTorch at a size that the exporter did not see")
+    for path in sorted(output.iterdir()):
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
