@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from glip_pl.cli import GroundingCLI
+from glip_pl.commands.grounding_cli import GroundingCLI
 
 ROOT = Path(__file__).parent.parent
 FUSIONS = ("late", "deep")

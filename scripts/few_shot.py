@@ -19,7 +19,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from glip_pl.cli import GroundingCLI
+from glip_pl.commands.grounding_cli import GroundingCLI
 from glip_pl.data import CategoryDetection
 
 ROOT = Path(__file__).parent.parent

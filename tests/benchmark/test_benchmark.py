@@ -129,7 +129,7 @@ def test_names_are_those_of_coco_and_then_made_up():
     ],
 )
 def test_what_benchmark_refuses(option, message, capsys, monkeypatch):
-    monkeypatch.setattr("glip_pl.commands.benchmark.random_task", lambda _: small_task())
+    monkeypatch.setattr("glip_pl.benchmark.run.random_task", lambda _: small_task())
 
     with pytest.raises(SystemExit):
         main(["benchmark", option])
@@ -138,7 +138,7 @@ def test_what_benchmark_refuses(option, message, capsys, monkeypatch):
 
 
 def test_the_command_prints_a_table_and_writes_all_it_found(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("glip_pl.commands.benchmark.random_task", lambda _: small_task())
+    monkeypatch.setattr("glip_pl.benchmark.run.random_task", lambda _: small_task())
     file = tmp_path / "found.json"
 
     main(

@@ -9,7 +9,8 @@ from command_line import parse
 from helpers import CONFIGS, ROOT
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from glip_pl.cli import GroundingCLI, main
+from glip_pl.cli import main
+from glip_pl.commands.grounding_cli import GroundingCLI
 from glip_pl.training.task import GroundingTask
 
 FUSIONS = sorted((ROOT / "fusion_plugins").glob("*.yaml"))

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from glip_pl.cli import main
-from glip_pl.commands.compare import compare
 from glip_pl.metrics import PhraseRecall
+from glip_pl.results.comparison import compare_runs as compare
 from glip_pl.results.judge import judge
 from glip_pl.results.predictions import Seen, read_predictions, seen_again, write_predictions
 from glip_pl.results.run_files import Run

@@ -149,7 +149,7 @@ class MeanFusion(FusionPlugin):
 PROGRAM = """
 import sys
 sys.path[:0] = sys.argv[1:3]
-from glip_pl.cli import GroundingCLI
+from glip_pl.commands.grounding_cli import GroundingCLI
 from glip_pl.plugins import fusion_plugins
 from glip_pl.testing import check_fusion_plugin
 

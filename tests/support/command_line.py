@@ -2,7 +2,7 @@
 
 from helpers import CONFIGS
 
-from glip_pl.cli import GroundingCLI
+from glip_pl.commands.grounding_cli import GroundingCLI
 
 
 def parse(*configs):

@@ -7,7 +7,7 @@ from fusion_plugins.deep import DeepFusion
 from fusion_plugins.late import LateFusion
 from fusion_plugins.query import QueryFusion
 from glip_pl.backbones import SwinBackbone
-from glip_pl.cli import GroundingCLI
+from glip_pl.commands.grounding_cli import GroundingCLI
 from glip_pl.fusion import PyramidFeatures, TextFeatures
 from glip_pl.layers.recompute import run_layer
 

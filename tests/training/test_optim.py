@@ -9,7 +9,7 @@ from torch import nn
 from fusion_plugins.late import LateFusion
 from glip_pl.backbones import SwinBackbone
 from glip_pl.backbones.fpn import FPN
-from glip_pl.cli import GroundingCLI
+from glip_pl.commands.grounding_cli import GroundingCLI
 from glip_pl.head import GroundingHead
 from glip_pl.training.optim import Cosine, OptimizerSettings, Steps
 

@@ -53,7 +53,7 @@ def tiny_bert(monkeypatch):
         return config, tokenizer, BertModel(config, add_pooling_layer=False)
 
     monkeypatch.setattr("glip_pl.text.encoders.read_bert", read)
-    monkeypatch.setattr("glip_pl.commands.convert.read_bert", read)
+    monkeypatch.setattr("glip_pl.weights.convert.read_bert", read)
 
 
 def official_state(architecture):

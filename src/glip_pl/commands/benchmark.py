@@ -1,56 +1,13 @@
-"""The command ``glip benchmark``."""
+"""``glip benchmark``: time a model stage by stage."""
 
-import json
-import os
-import platform
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import torch
-from jsonargparse import auto_cli
-from rich.console import Console
-from rich.table import Table
-
-from glip_pl.benchmark.baseline import NAMES_PER_PROMPT, written_out
-from glip_pl.benchmark.equality import Comparison, compare
-from glip_pl.benchmark.measure import Measurement
-from glip_pl.benchmark.vocabulary import names_to_detect
-from glip_pl.benchmark.workload import Detect, DetectOfficially, Train, Workload, random_task
-from glip_pl.system.machine import choose_device, device_name
-from glip_pl.system.memory import keep_freed_memory
-from glip_pl.training.task import GroundingTask
-from glip_pl.weights import read_run, read_weights
-from glip_pl.weights.run_checkpoint import read_checkpoint
+from glip_pl.commands.parser import run_function
 
 
-@dataclass(frozen=True)
-class Report:
-    """What one run of the benchmark found; the JSON file holds just this.
-
-    Attributes:
-        asked: The options.
-        ours: Cost of the model as this project runs it.
-        baseline: Cost of the official arrangement in fp32; None where it was not asked for.
-        prompts: How often ours and the baseline run the part after the image encoder.
-        comparison: How far the outputs of the two are apart.
-        machine: What it ran on.
-    """
-
-    asked: dict[str, Any]
-    ours: Measurement
-    baseline: Measurement | None
-    prompts: tuple[int, int]
-    comparison: Comparison | None
-    machine: dict[str, str]
-
-
-def run_benchmark(args: list[str]) -> None:
-    """Parse the options of `benchmark` and run it."""
-    auto_cli(benchmark, args=args, prog="glip benchmark", as_positional=False)
+def run(args: list[str]) -> None:
+    """Run the command with the arguments that follow its name."""
+    run_function(benchmark, args)
 
 
 def benchmark(
@@ -68,7 +25,7 @@ def benchmark(
     repeats: int = 3,
     device: str = "auto",
     json_file: str | None = None,
-) -> Report:
+) -> None:
     """Time a model stage by stage, and beside it the arrangement of official GLIP.
 
     Args:
@@ -86,143 +43,20 @@ def benchmark(
         device: "auto", "cpu" or "cuda".
         json_file: Write all that was found into this file.
     """
-    chosen = choose_device(device)
-    task = _task(model, weights, ckpt_path).to(chosen)
-    listed = _names(names)
-    kind: type[Workload] = Train if train else Detect
-    ours = kind(
-        *(task, task.model),
-        names=listed,
-        size=_size(size),
+    from glip_pl.benchmark.run import benchmark as measure
+
+    measure(
+        model=model,
+        weights=weights,
+        ckpt_path=ckpt_path,
+        size=size,
+        names=names,
         batch_size=batch_size,
         precision=precision,
+        train=train,
+        compile=compile,
+        baseline=baseline,
+        repeats=repeats,
+        device=device,
+        json_file=json_file,
     )
-    if train and ours.prompts > 1:
-        raise ValueError(
-            f"--names={names} takes {ours.prompts} prompts, and a training prompt is one; give 80 "
-            "or fewer"
-        )
-    reference, expected, prompts = None, None, (ours.prompts, ours.prompts)
-    if baseline:
-        # Before ours, which may narrow the weights that both share.
-        arranged = Train if train else DetectOfficially
-        original = arranged(
-            task,
-            written_out(task.model),
-            names=listed,
-            size=_size(size),
-            batch_size=batch_size,
-            # As there, what fits into one prompt is asked at once: the 80 names of COCO.
-            names_per_prompt=NAMES_PER_PROMPT if ours.prompts > 1 else None,
-        )
-        original.prepare()
-        reference, expected = original.measure(1), original.result()
-        prompts = (ours.prompts, original.prompts)
-    # As every command of ours does; official GLIP leaves memory to the C library.
-    keep_freed_memory()
-    ours.prepare(compiled=compile)
-    measured = ours.measure(repeats)
-    # The first prompts are the same where all names stand in one.
-    comparable = expected is not None and prompts[0] == prompts[1]
-    comparison = compare(ours.result(), expected) if expected and comparable else None
-    asked = {
-        "model": weights or ckpt_path or model,
-        "size": size,
-        "names": len(listed),
-        "batch_size": batch_size,
-        "precision": precision,
-        "step": "training" if train else "detection",
-        "compiled": compile,
-        "repeats": repeats,
-    }
-    report = Report(asked, measured, reference, prompts, comparison, _machine(chosen))
-    _print(report)
-    if json_file:
-        Path(json_file).write_text(json.dumps(asdict(report), indent=2) + "\n")
-    return report
-
-
-def _task(model: str, weights: str | None, ckpt_path: str | None) -> GroundingTask:
-    if weights is not None:
-        return read_weights(weights).build()
-    if ckpt_path is not None:
-        read_checkpoint(ckpt_path)
-        return read_run(ckpt_path)
-    return random_task(model)
-
-
-def _names(given: str) -> list[str]:
-    if given.isdigit():
-        return names_to_detect(int(given))
-    if not Path(given).is_file():
-        raise ValueError(
-            f"--names={given!r} is neither a number nor a file; give for example 80, or a text "
-            "file with one name per line"
-        )
-    return [line.strip() for line in Path(given).read_text().splitlines() if line.strip()]
-
-
-def _size(given: str) -> tuple[int, int]:
-    sides = given.split("x")
-    if len(sides) != 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
-        raise ValueError(f"--size={given!r} is not height x width; give for example 800x1333")
-    return int(sides[0]), int(sides[1])
-
-
-def _machine(device: torch.device) -> dict[str, str]:
-    return {
-        "device": device_name(device),
-        "threads": "" if device.type == "cuda" else str(torch.get_num_threads()),
-        "cores": str(os.cpu_count()),
-        "date": datetime.now(UTC).date().isoformat(),
-        "python": platform.python_version(),
-        **{package: version(package) for package in ("torch", "torchvision", "glip-pl")},
-    }
-
-
-def _print(report: Report) -> None:
-    """Show the table, and what the comparison found."""
-    asked, ours, base = report.asked, report.ours, report.baseline
-    title = (
-        f"{asked['model']}, {asked['step']}, {asked['size']} x {asked['batch_size']}, "
-        f"{asked['names']} names, {asked['precision']}"
-    )
-    table = Table(title=title, title_justify="left")
-    table.add_column("stage")
-    table.add_column("ms", justify="right")
-    if base:
-        table.add_column("baseline ms", justify="right")
-        table.add_column("ratio", justify="right")
-    for stage in dict.fromkeys([*ours.seconds, *(base.seconds if base else ())]):
-        cells = [1000 * m.seconds.get(stage, 0.0) for m in (ours, base) if m]
-        table.add_row(*_row(stage, cells, "{:,.0f}"), style="bold" if stage == "total" else "")
-    if "text encoder" in ours.seconds and asked["step"] == "detection":
-        # Features of captions are kept: only the first image of many waits for the text encoder.
-        known = ours.seconds["total"] - ours.seconds["text encoder"]
-        cells = [1000 * known, *([1000 * base.seconds["total"]] if base else ())]
-        table.add_row(*_row("total, captions known", cells, "{:,.0f}"), style="bold")
-    if ours.peak_bytes is not None and (base is None or base.peak_bytes is not None):
-        peaks = [(m.peak_bytes or 0) / 1e6 for m in (ours, base) if m]
-        table.add_row(*_row("peak memory beyond the weights, MB", peaks, "{:,.0f}"))
-    operations = [m.operations / 1e9 for m in (ours, base) if m]
-    table.add_row(*_row("operations, 10⁹", operations, "{:,.0f}"))
-    console = Console(width=100)
-    console.print(table)
-    console.print(", ".join(f"{k} {v}" for k, v in report.machine.items() if v), highlight=False)
-    if base:
-        console.print(
-            f"prompts: {report.prompts[0]} here; {report.prompts[1]} in the baseline, of which one "
-            "was run and counted so often",
-            highlight=False,
-        )
-    if report.comparison:
-        for line in report.comparison.lines():
-            console.print(line, highlight=False)
-
-
-def _row(name: str, cells: Sequence[float], form: str) -> list[str]:
-    """Format one or two figures, and their ratio."""
-    texts = [form.format(cell) for cell in cells]
-    if len(cells) == 2:
-        texts.append(f"{cells[1] / cells[0]:.1f}" if cells[0] else "")
-    return [name, *texts]

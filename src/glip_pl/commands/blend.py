@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Literal
 
-from jsonargparse import auto_cli
+from glip_pl.commands.parser import run_function
 
 
-def run_blend(args: list[str]) -> None:
-    """Parse the options of `blend` and run it."""
-    auto_cli(blend, args=args, prog="glip blend", as_positional=True)
+def run(args: list[str]) -> None:
+    """Run the command with the arguments that follow its name."""
+    run_function(blend, args, positional=True)
 
 
 def blend(

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Literal
 
-from jsonargparse import auto_cli
+from glip_pl.commands.parser import run_function
 
 
-def run_calibrate(args: list[str]) -> None:
-    """Parse the options of `calibrate` and run it."""
-    auto_cli(calibrate, args=args, prog="glip calibrate", as_positional=False)
+def run(args: list[str]) -> None:
+    """Run the command with the arguments that follow its name."""
+    run_function(calibrate, args)
 
 
 def calibrate(

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from jsonargparse import auto_cli
+from glip_pl.commands.parser import run_function
 
 
-def run_export(args: list[str]) -> None:
-    """Parse the options of `export` and run it."""
-    auto_cli(export, args=args, prog="glip export", as_positional=False)
+def run(args: list[str]) -> None:
+    """Run the command with the arguments that follow its name."""
+    run_function(export, args)
 
 
 def export(

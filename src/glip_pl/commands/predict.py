@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jsonargparse import auto_cli
 from PIL import Image
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from glip_pl.commands.parser import run_function
 from glip_pl.data import Pipeline
 from glip_pl.data.collate import collate
 from glip_pl.data.images import read_image
@@ -29,6 +29,7 @@ from glip_pl.prompts.compiler import compile_names
 from glip_pl.prompts.request import compile_request
 from glip_pl.structures import Detections, Sample
 from glip_pl.system.machine import choose_device
+from glip_pl.system.memory import keep_freed_memory
 from glip_pl.training.task import GroundingTask
 from glip_pl.weights import read_run, read_weights
 from glip_pl.weights.run_checkpoint import read_checkpoint
@@ -39,11 +40,11 @@ UNKNOWN = "unknown"
 Precision = Literal["fp32", "bf16"]
 
 
-def run_predict(args: list[str]) -> None:
-    """Parse the options of `predict` and run it."""
+def run(args: list[str]) -> None:
+    """Run the command with the arguments that follow its name."""
+    keep_freed_memory()
     # "not" is no name for an argument in Python.
-    args = [re.sub(r"^--not(=|$)", r"--unwanted\1", arg) for arg in args]
-    auto_cli(predict, args=args, prog="glip predict", as_positional=False)
+    run_function(predict, [re.sub(r"^--not(=|$)", r"--unwanted\1", arg) for arg in args])
 
 
 def predict(

@@ -1,0 +1,158 @@
+"""LightningCLI for the grounding task: what ``glip fit``, ``validate`` and ``test`` share."""
+
+import logging
+import warnings
+from pathlib import Path
+from typing import NoReturn
+
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+
+from glip_pl.commands.parser import CommandParser
+from glip_pl.data import GroundingDataModule
+from glip_pl.plugins import fusion_plugins
+from glip_pl.training.task import GroundingTask
+from glip_pl.weights import Weights, read_weights
+from glip_pl.weights.class_paths import accept_moved_classes
+from glip_pl.weights.run_checkpoint import read_checkpoint
+
+
+class GroundingParser(CommandParser, LightningArgumentParser):
+    """The parser of every command, with Lightning's ways to add its classes."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Name the installed plugins, too, where that may be the reason."""
+        if "FusionPlugin" in message or "model.fusion" in message:
+            names = ", ".join(plugin.__name__ for plugin in fusion_plugins().values())
+            message += f"\nThe installed fusion plugins are {names}."
+        super().error(message, ex)
+
+
+class GroundingCLI(LightningCLI):
+    """LightningCLI that states each size once and lets a checkpoint describe its own model."""
+
+    _weights: Weights | None = None
+
+    def __init__(self, args: ArgsType = None, *, run: bool = True) -> None:
+        fusion_plugins()  # Makes the plugins' class names known to the parser.
+        accept_moved_classes()
+        super().__init__(
+            GroundingTask,
+            GroundingDataModule,
+            args=args,
+            run=run,
+            # Our optimizer settings replace the generic options.
+            auto_configure_optimizers=False,
+            save_config_kwargs={"overwrite": True},
+            parser_class=GroundingParser,
+            parser_kwargs={"prog": "glip"},
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Lightning's subcommands that run on a data module."""
+        all_of_them = LightningCLI.subcommands()
+        return {name: all_of_them[name] for name in ("fit", "validate", "test")}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the weights, link the sizes, and let the tiny late model be the default."""
+        parser.add_argument(
+            "--weights",
+            type=str | None,
+            default=None,
+            help="Start from these weights: a folder of `glip convert`, a file of official GLIP, "
+            "or a published name such as glip_t. To resume a run of `glip fit`, use --ckpt_path.",
+        )
+        parser.link_arguments("model.d_text", "model.text.init_args.d_text")
+        # A plugin takes those of them that its constructor has.
+        for name in (
+            *("d_model", "d_text", "num_layers", "dropout"),
+            *("anchor_scale", "still_start", "checkpoint_layers"),
+        ):
+            parser.link_arguments(f"model.{name}", f"model.fusion.init_args.{name}")
+        # Where a checkpoint is given, what it says of its model takes the place of these.
+        parser.set_defaults(
+            {
+                "model.backbone": {"class_path": "glip_pl.backbones.TinyBackbone"},
+                "model.text": {"class_path": "glip_pl.text.TinyBert"},
+                "model.fusion": {"class_path": "fusion_plugins.late.LateFusion"},
+                "model.d_model": 64,
+                "model.d_text": 128,
+                "model.num_layers": 2,
+                "model.dropout": 0.0,
+                "model.anchor_scale": 4.0,
+                "model.extra_levels": 0,
+            }
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse, and refuse a checkpoint that is not one or is of another model."""
+        # Not by Lightning's method, which warns that sys.argv has arguments, too. From there,
+        # Lightning starts further processes.
+        assert args is None or isinstance(args, list)
+        self.config = parser.parse_args(args)
+        command = self.config.get("subcommand")
+        path = self.config[command].get("ckpt_path") if command else None
+        weights = self.config[command].get("weights") if command else None
+        if weights is not None:
+            if path is not None:
+                raise ValueError("--weights and --ckpt_path exclude each other; pass one of them")
+            self._take_weights(command, weights)
+            return
+        if path is None:
+            if command in ("validate", "test"):
+                raise ValueError(
+                    f"glip {command} needs a trained model; pass --ckpt_path=PATH or --weights=PATH"
+                )
+            return
+        if path in ("best", "last", "hpc", "registry"):
+            return
+        described = read_checkpoint(path)["hyper_parameters"]
+        if command == "fit":
+            asked, found = self.config.fit.model, described
+            for part in ("backbone", "text", "fusion"):
+                if (
+                    asked[part].class_path.rpartition(".")[2]
+                    != (found[part]["class_path"].rpartition(".")[2])
+                ):
+                    raise ValueError(
+                        f"the checkpoint {path!r} has the {part} {found[part]['class_path']}, but "
+                        f"the run asks for {asked[part].class_path}; resume with the model that "
+                        "the checkpoint was trained with"
+                    )
+
+    def _parse_ckpt_path(self) -> None:
+        """Let a checkpoint describe its model, by the class paths of today."""
+        command = self.config.get("subcommand")
+        path = self.config[command].get("ckpt_path") if command else None
+        if path and Path(path).is_file():
+            described = read_checkpoint(path)["hyper_parameters"]
+            described = {key: value for key, value in described.items() if key != "_instantiator"}
+            self.config = self.parser.parse_object({command: {"model": described}}, self.config)
+
+    def _take_weights(self, command: str, source: str) -> None:
+        """Let the weights describe the model, or in training its text encoder alone."""
+        self._weights = read_weights(source)
+        described = self._weights.hyper_parameters
+        if command == "fit":
+            # The rest is chosen by the run, which may freeze or drop more than the original did.
+            described = {"text": described["text"]}
+        self.config = self.parser.parse_object({command: {"model": described}}, self.config)
+
+    def after_instantiate_classes(self) -> None:
+        """Give the model its weights."""
+        if self._weights is not None:
+            self._weights.give(self.model.model)
+
+
+def quieten_lightning() -> None:
+    """Leave out advertisements, and warnings about what is done on purpose."""
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_advertisement)
+    warnings.filterwarnings("ignore", message=r".*LeafSpec.*")
+    # Frozen parts are in evaluation mode.
+    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
+    # Averaged weights are whole in every process, as the model itself is.
+    warnings.filterwarnings("ignore", message=r"You're using the WeightAveraging callback with a")
+
+
+def _is_no_advertisement(record: logging.LogRecord) -> bool:
+    return not any(product in record.getMessage() for product in ("litlogger", "litmodels"))

@@ -1,0 +1,84 @@
+"""The parser that every command uses: errors of one line, and switches that need no value."""
+
+import difflib
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
+from typing import Any, NoReturn
+
+from jsonargparse import ArgumentParser, auto_cli
+
+_TRUTH_VALUES = ("true", "false", "yes", "no", "null")
+
+
+class CommandParser(ArgumentParser):
+    """jsonargparse's parser, whose errors are the error alone, without usage before it."""
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, *rest: Any, **options: Any
+    ) -> Any:
+        """Parse; a switch may stand alone, ``--caption``, or have a value, ``--caption=true``."""
+        given = list(sys.argv[1:] if args is None else args)
+        return super().parse_args(_with_truth_values(given, self), *rest, **options)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Write what is wrong and what may have been meant, and exit with status 2."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        hint = self._hint(message)
+        sys.stderr.write(f"glip: error: {message}\n{hint}{_prog(self)} --help lists the options.\n")
+        raise SystemExit(2)
+
+    def _hint(self, message: str) -> str:
+        """Return a line with the option that was probably meant, or nothing."""
+        unknown = re.search(r"(?i)unrecognized arguments: (--[^\s=]+)", message)
+        if unknown is None:
+            return ""
+        known = [option for parser in _family(self) for option in parser._option_string_actions]
+        close = difflib.get_close_matches(unknown[1], known, n=1)
+        return f"Did you mean {close[0]}?\n" if close else ""
+
+
+def run_function(function: Callable[..., Any], args: list[str], *, positional: bool = False) -> Any:
+    """Call a function with arguments of the command line, as its signature and docstring say.
+
+    Args:
+        function: Its name is that of the command.
+        args: What was typed after the name.
+        positional: Whether arguments without default stand alone, without ``--name``.
+    """
+    return auto_cli(
+        function,
+        args=args,
+        prog=f"glip {function.__name__}",
+        as_positional=positional,
+        parser_class=CommandParser,
+    )
+
+
+def _with_truth_values(args: list[str], parser: ArgumentParser) -> list[str]:
+    """Write ``=true`` behind every switch that stands alone."""
+    switches = {
+        option
+        for member in _family(parser)
+        for action in member._actions
+        if getattr(action, "_typehint", None) is bool
+        for option in action.option_strings
+    }
+    return [
+        f"{arg}=true" if arg in switches and following.lower() not in _TRUTH_VALUES else arg
+        for arg, following in zip_longest(args, args[1:], fillvalue="")
+    ]
+
+
+def _family(parser: ArgumentParser) -> Iterator[ArgumentParser]:
+    """Yield a parser and those of its subcommands."""
+    yield parser
+    commands = getattr(parser, "_subcommands_action", None)
+    for member in commands.choices.values() if commands is not None else ():
+        yield from _family(member)
+
+
+def _prog(parser: ArgumentParser) -> str:
+    return str(parser.prog).replace(" [options]", "")

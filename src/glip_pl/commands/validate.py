@@ -1,0 +1,8 @@
+"""``glip validate``: evaluate a model on the validation sets."""
+
+from glip_pl.commands.trainer import run_trainer
+
+
+def run(args: list[str]) -> None:
+    """Run the command with the arguments that follow its name."""
+    run_trainer("validate", args)

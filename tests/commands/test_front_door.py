@@ -1,0 +1,127 @@
+"""The list of commands, and what is told before anything heavy is imported."""
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+from helpers import ROOT
+
+from glip_pl.cli import COMMANDS, main
+from glip_pl.commands.parser import CommandParser
+
+HEAVY = ("torch", "pytorch_lightning", "torchmetrics", "albumentations", "transformers")
+# Helpers of several commands.
+SHARED = {"__init__", "grounding_cli", "parser", "trainer", "upkeep"}
+
+
+def imported_by(*arguments):
+    """The heavy packages that a command line imports, and its exit status."""
+    program = (
+        "import sys\nfrom glip_pl.cli import main\nstatus = 0\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit as stopped:\n    status = stopped.code\n"
+        f"print('imported', status, *[name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()[-1].split()[1:]
+
+
+def test_every_command_has_a_door_of_its_name():
+    files = {path.stem for path in (ROOT / "src/glip_pl/commands").glob("*.py")}
+
+    assert files - SHARED == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_door_is_a_function_that_takes_arguments(name):
+    assert callable(import_module(f"glip_pl.commands.{name}").run)
+
+
+def test_the_overview_has_a_line_for_each_command_and_fits_the_screen(capsys):
+    main(["--help"])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert all(sum(line.startswith(f"  {name} ") for line in lines) == 1 for name in COMMANDS)
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_version_is_told(capsys):
+    main(["--version"])
+
+    assert capsys.readouterr().out == "glip 0.1.0\n"
+
+
+def test_a_misspelt_command_is_told_with_the_close_one(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["tset"])
+
+    assert stopped.value.code == 2
+    assert "no command 'tset'; did you mean test?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["fti"],
+        ["compare", "--help"],
+        ["compare", "a", "b", "--anywy"],
+        ["benchmark", "--help"],
+        ["odinw", "--help"],
+        ["convert", "--help"],
+        ["data", "check", "--help"],
+    ],
+    ids=" ".join,
+)
+def test_nothing_heavy_is_imported_for(arguments):
+    assert len(imported_by(*arguments)) == 1
+
+
+def test_the_package_alone_imports_nothing_heavy():
+    program = f"import sys, glip_pl\nprint([name for name in {HEAVY} if name in sys.modules])"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_what_the_package_exports_is_found_where_it_lies():
+    import glip_pl
+
+    assert glip_pl.GLIP.__module__ == "glip_pl.model"
+    with pytest.raises(AttributeError, match="no attribute 'Glip'"):
+        _ = glip_pl.Glip
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        (["--shout"], True),
+        (["--shout=true"], True),
+        (["--shout", "false"], False),
+        (["--shout", "x.jpg"], True),
+        ([], False),
+    ],
+)
+def test_a_switch_needs_no_value(given, value):
+    parser = CommandParser()
+    parser.add_argument("--shout", type=bool, default=False)
+    parser.add_argument("image", nargs="?")
+
+    assert parser.parse_args(given).shout is value
+
+
+def test_an_option_that_is_unknown_is_told_with_the_close_one(capsys):
+    parser = CommandParser(prog="glip bark")
+    parser.add_argument("--loudness", type=int)
+
+    with pytest.raises(SystemExit) as stopped:
+        parser.parse_args(["--ludness=3"])
+
+    assert stopped.value.code == 2
+    told = capsys.readouterr().err
+    assert "Did you mean --loudness?" in told
+    assert "usage" not in told
