@@ -1,54 +1,63 @@
 # Every target sets itself up: a virtual environment in .venv with the versions of the lock files.
 PYTHON ?= python3
 VENV   ?= .venv
+# What to run; `make help` lists the names. Of FUSION, a model may bring its own; else it is deep.
 MODEL  ?= tiny
-FUSION ?= $(if $(filter glip_t_a,$(MODEL)),late,deep)
+FUSION ?=
 DATA   ?= shapes
 RECIPE ?=
 DATA_ROOT ?=
+CKPT   ?=
 WEIGHTS ?=
+IMAGE  ?=
+PROMPT ?=
+OUTPUT ?=
+RUNS   ?=
 RETAIN ?=
 REPLAY ?=
-ARGS   ?=
-OUTPUT ?= runs/predict
 GOLDEN ?=
+ARGS   ?=
 
-CONFIGS := src/glip_pl/configs
-FUSIONS := $(sort $(notdir $(basename $(wildcard fusion_plugins/*.yaml))))
-YAMLS   := $(sort $(notdir $(basename $(wildcard $(CONFIGS)/*.yaml))))
-RECIPES := $(filter pretrain% finetune% tune_% guard ema monitor,$(YAMLS))
-MODELS  := $(filter-out base ddp $(RECIPES),$(YAMLS))
-DATAS   := $(sort $(notdir $(basename $(wildcard data/*.yaml))))
-SOURCES := $(sort $(notdir $(basename $(wildcard data/sources/*.yaml))))
+names    = $(sort $(notdir $(basename $(wildcard $(1)/*.yaml))))
+MODELS  := $(call names,src/glip_pl/configs/model)
+FUSIONS := $(call names,fusion_plugins)
+DATAS   := $(call names,data)
+RECIPES := $(call names,src/glip_pl/configs/recipe)
 
-GLIP  := $(VENV)/bin/glip
+# Values reach the commands as they were typed, with their apostrophes, dollars and blanks.
+quoted = '$(subst ','\'',$(value $(1)))'
+# --name=VALUE where VALUE was given, and nothing where not.
+option = $(if $(value $(2)),--$(1)=$(call quoted,$(2)))
+
+GLIP    := $(VENV)/bin/glip
 # The files of MiniLM serve MODEL=small, and official models as their vocabulary.
-SETUP := $(VENV)/.ready $(if $(filter small glip_%,$(MODEL))$(WEIGHTS),$(VENV)/.ready-small)
+SETUP   := $(VENV)/.ready $(if $(filter small glip_%,$(MODEL))$(value WEIGHTS),$(VENV)/.ready-small)
+TRAINED  = $(call option,ckpt_path,CKPT) $(call option,weights,WEIGHTS)
+ROOT     = $(call option,data.root,DATA_ROOT)
 # What the weights knew before: scored beside the target, and replayed.
-KEPT  := $(if $(RETAIN),--trainer.num_sanity_val_steps=-1 \
+KEPT     = $(if $(RETAIN),--trainer.num_sanity_val_steps=-1 \
 	--trainer.callbacks+=glip_pl.tuning.guard.ForgettingGuard --trainer.callbacks.sets='[$(RETAIN)]')
-REPLAYED := $(if $(REPLAY),--data.replay.data=$(REPLAY) --data.replay.share=0.5)
-ROOT  := $(if $(DATA_ROOT),--data.root=$(DATA_ROOT))
-START := $(if $(WEIGHTS),--weights=$(WEIGHTS))
-TRAINED := $(if $(CKPT),--ckpt_path=$(CKPT)) $(START)
+REPLAYED = $(if $(REPLAY),--data.replay.data=$(REPLAY) --data.replay.share=0.5)
+MORE     = $(value ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data train test lint types format benchmark speed predict parity compare few-shot coverage docs tensorboard clean
+.PHONY: help setup data train evaluate predict compare benchmark \
+	test lint types format coverage docs parity compare-fusions few-shot tensorboard clean check-names
 
 help: ## List the targets and their settings
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 	@echo
-	@echo "  FUSION=$(FUSION)  one of: $(FUSIONS)"
-	@echo "  MODEL=$(MODEL)   one of: $(MODELS)"
-	@echo "  DATA=$(DATA)  one of: $(DATAS)"
-	@echo "  RECIPE=       none or several, in this order, of: $(RECIPES)"
-	@echo "  WEIGHTS=      start from a converted folder, an official .pth, or a published name: glip_t"
-	@echo "  RETAIN=       sets that the weights were trained on, scored beside DATA: RETAIN=bccd"
-	@echo "  REPLAY=       the same, drawn for half of every batch; ARGS=--data.replay.share=0.25 for less"
-	@echo "  DATA_ROOT=    folder of the data set, where it is not the default of its YAML"
-	@echo "  ARGS=         further options of glip, for example ARGS=\"--trainer.max_epochs=3\""
+	@echo "  MODEL=$(MODEL) or one of: $(MODELS)" | fold -sw 78
+	@echo "  FUSION= one of: $(FUSIONS), or of an installed plugin" | fold -sw 78
+	@echo "  DATA=$(DATA) or one of: $(DATAS)" | fold -sw 78
+	@echo "  RECIPE= none or several, in this order, of: $(RECIPES)" | fold -sw 78
+	@echo "  WEIGHTS= a converted folder, an official .pth, or a published name: glip_t"
+	@echo "  RETAIN= sets that the weights know, scored beside DATA: RETAIN=bccd"
+	@echo "  REPLAY= the same, drawn for half of every batch"
+	@echo "  DATA_ROOT= folder of the data set, where it is not that of its YAML"
+	@echo "  ARGS= more options of the command, such as ARGS=\"--trainer.max_epochs=3\""
 
-setup: $(SETUP) ## Make the virtual environment (done by every other target)
+setup: $(SETUP) ## Make the virtual environment (the others do it, too)
 
 $(VENV)/.ready: requirements.lock setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -63,61 +72,56 @@ $(VENV)/.ready-small: requirements-small.lock $(VENV)/.ready
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements-small.lock
 	@touch $@
 
-# A name that has no YAML is refused before anything is installed or run.
+# Where nothing is installed yet, a wrong name is told first; later, each command tells it at once.
 define require
-@case " $(3) " in *" $(2) "*) ;; *) echo "$(1)=$(2) is not known; choose one of: $(3)"; exit 2;; esac
+@case " $(2) " in *" "$(call quoted,$(1))" "*) ;; *) \
+	echo "$(1)="$(call quoted,$(1))" is not known; choose one of: $(2)"; exit 2;; esac
 endef
 
-define newline
-
-
-endef
-
-.PHONY: check-names
 check-names:
-	$(call require,FUSION,$(FUSION),$(FUSIONS))
-	$(call require,MODEL,$(MODEL),$(MODELS))
-	$(call require,DATA,$(DATA),$(DATAS))
-	$(foreach name,$(RECIPE),$(call require,RECIPE,$(name),$(RECIPES))$(newline))
+	$(if $(wildcard $(VENV)/.ready),,$(if $(findstring /,$(value MODEL)),,$(call require,MODEL,$(MODELS))))
+	$(if $(wildcard $(VENV)/.ready)$(findstring /,$(value FUSION)),,$(if $(value FUSION),$(call require,FUSION,$(FUSIONS))))
+	$(if $(wildcard $(VENV)/.ready)$(findstring /,$(value DATA)),,$(call require,DATA,$(DATAS)))
 
-data: $(VENV)/.ready ## Fetch DATA as far as its licence allows (DATA_ROOT= chooses the folder)
-	$(call require,DATA,$(DATA),$(SOURCES))
-	@$(VENV)/bin/python scripts/download_data.py $(DATA) $(if $(DATA_ROOT),--root='$(DATA_ROOT)')
+data: $(VENV)/.ready ## Fetch DATA, into DATA_ROOT (glip data fetch)
+	$(GLIP) data fetch $(call quoted,DATA) $(call option,root,DATA_ROOT) $(MORE)
 
-train: check-names $(SETUP) ## Train: FUSION, MODEL, DATA, DATA_ROOT, RECIPE and ARGS choose what
-	$(GLIP) fit --config $(CONFIGS)/base.yaml --config $(CONFIGS)/$(MODEL).yaml \
-		--config data/$(DATA).yaml --config fusion_plugins/$(FUSION).yaml \
-		$(foreach name,$(RECIPE),--config $(CONFIGS)/$(name).yaml) \
-		--trainer.logger.init_args.name=$(FUSION)-$(MODEL)-$(DATA) $(ROOT) $(START) $(KEPT) $(REPLAYED) $(ARGS)
+train: check-names $(SETUP) ## Train MODEL with FUSION on DATA by RECIPE (glip fit)
+	$(GLIP) fit $(call option,model,MODEL) $(call option,data,DATA) $(call option,fusion,FUSION) \
+		$(foreach name,$(RECIPE),--recipe=$(name)) $(ROOT) $(TRAINED) $(KEPT) $(REPLAYED) $(MORE)
 
-benchmark: check-names $(SETUP) ## Evaluate CKPT=path or WEIGHTS=path on the test sets of DATA
-	$(if $(CKPT)$(WEIGHTS),,@echo "pass CKPT=path of a checkpoint, for example CKPT=runs/deep-tiny-shapes/version_0/checkpoints/best.ckpt"; exit 2)
-	$(GLIP) test --config $(CONFIGS)/base.yaml --config data/$(DATA).yaml $(TRAINED) \
-		--trainer.logger.init_args.name=test-$(DATA) $(ROOT) $(ARGS)
+evaluate: check-names $(SETUP) ## Test CKPT or WEIGHTS on DATA (glip test)
+	$(if $(value CKPT)$(value WEIGHTS),,@echo "pass CKPT=path of a checkpoint, for example CKPT=runs/deep-tiny-shapes/version_0/checkpoints/best.ckpt"; exit 2)
+	$(GLIP) test $(call option,data,DATA) $(TRAINED) $(ROOT) $(MORE)
 
-predict: $(SETUP) ## Detect in images: CKPT or WEIGHTS=path IMAGE=file|folder|glob PROMPT="cat. dog."
-	$(if $(and $(CKPT)$(WEIGHTS),$(IMAGE),$(PROMPT)),,@echo 'pass CKPT=path IMAGE=path PROMPT="cat. dog."'; exit 2)
-	$(GLIP) predict $(TRAINED) --image='$(IMAGE)' --prompt='$(PROMPT)' --output=$(OUTPUT) $(ARGS)
+predict: $(SETUP) ## Detect with CKPT or WEIGHTS in IMAGE what PROMPT names
+	$(if $(and $(value CKPT)$(value WEIGHTS),$(value IMAGE),$(value PROMPT)),,@echo 'pass CKPT=path IMAGE=path PROMPT="cat. dog."'; exit 2)
+	$(GLIP) predict $(TRAINED) $(call option,image,IMAGE) $(call option,prompt,PROMPT) \
+		$(call option,output,OUTPUT) $(MORE)
 
-speed: check-names $(VENV)/.ready $(VENV)/.ready-small ## Time a model stage by stage: MODEL=glip_t_a|glip_t|glip_l, CKPT or WEIGHTS
-	$(GLIP) benchmark $(if $(CKPT)$(WEIGHTS),$(TRAINED),--model=$(if $(filter glip_%,$(MODEL)),$(MODEL),glip_t)) $(ARGS)
+compare: $(VENV)/.ready ## Compare the test runs of RUNS="folder folder"
+	$(if $(value RUNS),,@echo 'pass RUNS="folder folder" of two test runs'; exit 2)
+	$(GLIP) compare $(value RUNS) $(MORE)
 
-parity: $(VENV)/.ready $(VENV)/.ready-small ## Compare with values of official GLIP: GOLDEN=folder
-	$(if $(GOLDEN),,@echo "pass GOLDEN=folder of values that official GLIP computed"; exit 2)
-	$(VENV)/bin/python scripts/check_parity.py $(GOLDEN) $(ARGS)
+benchmark: $(VENV)/.ready $(VENV)/.ready-small ## Time MODEL=glip_t, CKPT or WEIGHTS by stages
+	$(GLIP) benchmark $(if $(value CKPT)$(value WEIGHTS),$(TRAINED),$(if $(filter glip_%,$(MODEL)),--model=$(MODEL))) $(MORE)
 
-compare: $(VENV)/.ready ## Train late and deep fusion alike on referring phrases and compare them
-	$(VENV)/bin/python scripts/compare_fusion.py $(ARGS)
+parity: $(VENV)/.ready $(VENV)/.ready-small ## Compare with official GLIP's values in GOLDEN
+	$(if $(value GOLDEN),,@echo "pass GOLDEN=folder of values that official GLIP computed"; exit 2)
+	$(VENV)/bin/python scripts/check_parity.py $(call quoted,GOLDEN) $(MORE)
 
-few-shot: $(VENV)/.ready $(VENV)/.ready-small ## Train late and deep fusion on few images of real sets: a table of AP
-	$(VENV)/bin/python scripts/few_shot.py $(ARGS)
+compare-fusions: $(VENV)/.ready ## Train late and deep on referring phrases
+	$(VENV)/bin/python scripts/compare_fusion.py $(MORE)
+
+few-shot: $(VENV)/.ready $(VENV)/.ready-small ## Train late and deep on few images of real sets
+	$(VENV)/bin/python scripts/few_shot.py $(MORE)
 
 # Two processes with one thread each: most tests are too small to share among threads.
 test: $(VENV)/.ready $(VENV)/.ready-small ## Run the tests (ARGS go to pytest)
-	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n 2 $(ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n 2 $(MORE)
 
 coverage: $(VENV)/.ready $(VENV)/.ready-small ## Run the tests and print which lines they reach
-	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n 2 --cov --cov-report=term:skip-covered $(ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n 2 --cov --cov-report=term:skip-covered $(MORE)
 
 docs: $(VENV)/.ready ## Build the documentation into build/docs
 	$(VENV)/bin/sphinx-build -W --keep-going -q -b html docs build/docs
@@ -135,5 +139,5 @@ format: $(VENV)/.ready ## Put the code into shape
 tensorboard: $(VENV)/.ready ## Watch the runs in a browser
 	$(VENV)/bin/tensorboard --logdir runs
 
-clean: ## Remove runs and generated data (the virtual environment stays)
+clean: ## Remove runs and generated data, not the environment
 	rm -rf runs data/raw

@@ -40,7 +40,7 @@ def main() -> None:
 
 def run(fusion: str, seed: int, epochs: int | None) -> dict[str, float]:
     """Train one model and test its last state; no choice is made by looking at a score."""
-    configs = ("src/glip_pl/configs/base.yaml", "src/glip_pl/configs/tiny.yaml")
+    configs = ("src/glip_pl/configs/base.yaml", "src/glip_pl/configs/model/tiny.yaml")
     data = ("data/shapes_referring.yaml", f"fusion_plugins/{fusion}.yaml")
     arguments = [f"--config={ROOT / path}" for path in (*configs, *data)]
     arguments += [

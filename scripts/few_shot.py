@@ -68,7 +68,7 @@ def run(data: str, fusion: str, shots: int, seed: int, steps: int, output: Path)
     name = f"{data}-{fusion}-shot{shots}-seed{seed}"
     override = output / f"{name}.yaml"
     override.write_text(yaml.safe_dump({"data": {"train": [entry] * copies}}, sort_keys=False))
-    configs = ("src/glip_pl/configs/base.yaml", "src/glip_pl/configs/small.yaml")
+    configs = ("src/glip_pl/configs/base.yaml", "src/glip_pl/configs/model/small.yaml")
     start = time.perf_counter()
     cli = GroundingCLI(
         [

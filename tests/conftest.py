@@ -30,7 +30,7 @@ def shapes_arguments(shapes_root, tmp_path):
     """Options of `glip fit` for two steps of a one-layer model on that set."""
     return [
         f"--config={ROOT}/src/glip_pl/configs/base.yaml",
-        f"--config={ROOT}/src/glip_pl/configs/tiny.yaml",
+        f"--config={ROOT}/src/glip_pl/configs/model/tiny.yaml",
         f"--config={ROOT}/data/shapes.yaml",
         f"--data.root={shapes_root}",
         "--data.builder=null",

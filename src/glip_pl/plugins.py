@@ -5,9 +5,8 @@ Plugins of this project have no privilege: they are found the same way as those 
 
 from importlib.metadata import entry_points
 
+from glip_pl.configs.names import PLUGINS
 from glip_pl.fusion import FusionPlugin
-
-GROUP = "glip_pl.fusion"
 
 
 def fusion_plugins() -> dict[str, type[FusionPlugin]]:
@@ -17,12 +16,12 @@ def fusion_plugins() -> dict[str, type[FusionPlugin]]:
         TypeError: An entry point names something that is not a fusion plugin.
     """
     plugins = {}
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+    for entry in sorted(entry_points(group=PLUGINS), key=lambda entry: entry.name):
         plugin = entry.load()
         if not (isinstance(plugin, type) and issubclass(plugin, FusionPlugin)):
             raise TypeError(
-                f"the entry point {entry.name} = {entry.value} of group {GROUP} is not a subclass "
-                "of glip_pl.fusion.FusionPlugin; derive the plugin from it"
+                f"the entry point {entry.name} = {entry.value} of group {PLUGINS} is not a "
+                "subclass of glip_pl.fusion.FusionPlugin; derive the plugin from it"
             )
         plugins[entry.name] = plugin
     return plugins

@@ -114,9 +114,9 @@ def test_two_runs_with_one_seed_are_equal(shapes_arguments, tmp_path):
     "model", ["tiny", "resnet50", "swin_t", "small", "glip_t_a", "glip_t", "glip_l"]
 )
 def test_every_shipped_model_and_fusion_parse(model, fusion):
-    parsed = parse(CONFIGS / f"{model}.yaml", ROOT / "data/shapes.yaml", fusion).model
+    parsed = parse(CONFIGS / f"model/{model}.yaml", ROOT / "data/shapes.yaml", fusion).model
 
-    sizes = yaml.safe_load((CONFIGS / f"{model}.yaml").read_text())["model"]
+    sizes = yaml.safe_load((CONFIGS / f"model/{model}.yaml").read_text())["model"]
     assert parsed.d_model == sizes["d_model"]
     assert parsed.fusion.init_args.d_model == sizes["d_model"]
     assert parsed.fusion.init_args.num_layers == sizes["num_layers"]
@@ -124,7 +124,7 @@ def test_every_shipped_model_and_fusion_parse(model, fusion):
 
 @pytest.mark.parametrize("data", sorted((ROOT / "data").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_data_file_parses(data):
-    assert parse(CONFIGS / "small.yaml", data, FUSIONS[0])
+    assert parse(CONFIGS / "model/small.yaml", data, FUSIONS[0])
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_every_shipped_data_file_parses(data):
     [("glip_t_a", "LateFusion"), ("glip_t", "DeepFusion"), ("glip_l", "DeepFusion")],
 )
 def test_a_published_model_brings_its_fusion(model, fusion):
-    parsed = parse(CONFIGS / f"{model}.yaml", ROOT / "data/shapes.yaml").model
+    parsed = parse(CONFIGS / f"model/{model}.yaml", ROOT / "data/shapes.yaml").model
 
     assert parsed.fusion.class_path.endswith(fusion)
     assert parsed.fusion.init_args.num_layers == (8 if model == "glip_l" else 6)
@@ -142,8 +142,8 @@ def test_a_published_model_brings_its_fusion(model, fusion):
     "recipe", ["pretrain", "pretrain pretrain_glip_l", "pretrain finetune_coco", "finetune_odinw"]
 )
 def test_every_recipe_adds_to_model_and_data(recipe):
-    files = [CONFIGS / f"{name}.yaml" for name in recipe.split()]
-    parsed = parse(CONFIGS / "glip_l.yaml", ROOT / "data/coco.yaml", *files)
+    files = [CONFIGS / f"recipe/{name}.yaml" for name in recipe.split()]
+    parsed = parse(CONFIGS / "model/glip_l.yaml", ROOT / "data/coco.yaml", *files)
 
     callbacks = [callback.class_path.rpartition(".")[2] for callback in parsed.trainer.callbacks]
     assert parsed.model.backbone.init_args.embed_dim == 192
@@ -155,7 +155,8 @@ def test_every_recipe_adds_to_model_and_data(recipe):
 
 
 def test_glip_l_pretrains_with_its_own_decay_and_length():
-    files = [CONFIGS / f"{name}.yaml" for name in ("glip_l", "pretrain", "pretrain_glip_l")]
+    names = ("model/glip_l", "recipe/pretrain", "recipe/pretrain_glip_l")
+    files = [CONFIGS / f"{name}.yaml" for name in names]
 
     parsed = parse(ROOT / "data/pretrain_l.yaml", *files)
 
@@ -169,7 +170,7 @@ def test_glip_l_pretrains_with_its_own_decay_and_length():
 def test_a_run_by_the_recipe_saves_averaged_weights_that_can_be_tested(shapes_arguments, tmp_path):
     arguments = [
         *shapes_arguments,
-        f"--config={CONFIGS}/pretrain.yaml",
+        f"--config={CONFIGS}/recipe/pretrain.yaml",
         "--data.batch_size=4",
         "--data.num_workers=0",
         "--data.train_transform.short_sides=[128]",

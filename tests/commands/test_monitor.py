@@ -6,7 +6,7 @@ from glip_pl.cli import main
 
 def test_a_monitored_run_logs_how_many_images_it_sees(shapes_arguments, tmp_path):
     options = [
-        f"--config={CONFIGS}/monitor.yaml",
+        f"--config={CONFIGS}/recipe/monitor.yaml",
         "--trainer.callbacks.init_args.window_size=2",
         "--trainer.limit_val_batches=0",
     ]

@@ -72,7 +72,7 @@ data:
 """
     )
 
-    data = parse(CONFIGS / "tiny.yaml", Path("data/shapes.yaml").resolve(), chosen).data
+    data = parse(CONFIGS / "model/tiny.yaml", Path("data/shapes.yaml").resolve(), chosen).data
     sets = {name: entry.init_args for name, entry in data.val.items()}
 
     assert sets["flickr"].metric.init_args.protocol == "merged"

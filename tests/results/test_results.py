@@ -308,7 +308,7 @@ def test_two_processes_write_what_one_writes(shapes_arguments, tmp_path):
             "--model.postprocess.score_threshold=0.001",
         ]
         if processes > 1:
-            ddp = ROOT / "src/glip_pl/configs/ddp.yaml"
+            ddp = ROOT / "src/glip_pl/configs/recipe/ddp.yaml"
             options += [f"--config={ddp}", "--trainer.strategy.process_group_backend=gloo"]
             options += [f"--trainer.devices={processes}"]
         done = subprocess.run(

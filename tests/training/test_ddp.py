@@ -22,7 +22,10 @@ def train(arguments, tmp_path, name, *, processes, batch_size):
         f"--trainer.logger.init_args.name={name}",
     ]
     if processes > 1:
-        options += [f"--config={CONFIGS}/ddp.yaml", "--trainer.strategy.process_group_backend=gloo"]
+        options += [
+            f"--config={CONFIGS}/recipe/ddp.yaml",
+            "--trainer.strategy.process_group_backend=gloo",
+        ]
     done = subprocess.run(
         [sys.executable, "-m", "glip_pl", "fit", *options],
         capture_output=True,

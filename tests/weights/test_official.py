@@ -112,7 +112,9 @@ def test_the_sizes_are_read_off_the_tensors(architecture, request):
     ("name", "architecture"), [("glip_t_a", GLIP_T_A), ("glip_t", GLIP_T), ("glip_l", GLIP_L)]
 )
 def test_the_model_files_describe_the_released_models(name, architecture):
-    described = yaml.safe_load((ROOT / f"src/glip_pl/configs/{name}.yaml").read_text())["model"]
+    described = yaml.safe_load((ROOT / f"src/glip_pl/configs/model/{name}.yaml").read_text())[
+        "model"
+    ]
     expected = architecture.hyper_parameters()
 
     for key, value in described.items():

@@ -1,4 +1,7 @@
-"""``glip data``: check a data set, convert it into another format, or look at it."""
+"""``glip data``: fetch a data set, check it, convert it into another format, or look at it."""
+
+from collections.abc import Callable
+from pathlib import Path
 
 from glip_pl.commands.parser import CommandParser
 
@@ -7,23 +10,43 @@ def run(args: list[str]) -> None:
     """Run the command with the arguments that follow its name; status 1 where faults are found."""
     parser = CommandParser(prog="glip data", description="Look after data sets of any format.")
     commands = parser.add_subcommands()
-    for function in (check, convert, show):
+    functions: dict[str, Callable[..., bool | None]]
+    functions = {"fetch": fetch, "check": check, "convert": convert, "show": show}
+    for name, function in functions.items():
         command = CommandParser()
         apart: set[str | int] = {"source_format"}
         command.add_function_arguments(function, as_positional=True, skip=apart)
         if function is convert:  # Python has no argument named "from".
             command.add_argument("--from", type=str | None, help="Format of the source, if unseen.")
         purpose = (function.__doc__ or "").partition("\n")[0]
-        commands.add_subcommand(function.__name__, command, help=purpose)
+        commands.add_subcommand(name, command, help=purpose)
     parsed = parser.parse_args(args)
     options = parsed[parsed.subcommand].as_dict()
-    if parsed.subcommand == "check":
-        if check(**options):
-            raise SystemExit(1)
-    elif parsed.subcommand == "convert":
-        convert(source_format=options.pop("from"), **options)
-    else:
-        show(**options)
+    if parsed.subcommand == "convert":
+        options["source_format"] = options.pop("from")
+    unfinished = functions[parsed.subcommand](**options)
+    if unfinished:
+        raise SystemExit(1)
+
+
+def fetch(name: str, *, root: str | None = None) -> bool:
+    """Fetch a data set as far as its licence allows, and list what is left to do by hand.
+
+    Args:
+        name: One of those that `make help` lists, for example coco.
+        root: Folder of the data set; that of its YAML by default.
+
+    Returns:
+        Whether something is left to do.
+    """
+    from rich.console import Console
+
+    from glip_pl.configs.names import data_folder
+    from glip_pl.system.fetch import fetch as download
+    from glip_pl.system.fetch import read_source
+
+    source = read_source(name, data_folder() / "sources")
+    return bool(download(source, Path(root or source.root), Console()))
 
 
 def check(path: str, *, format: str | None = None) -> bool:

@@ -5,9 +5,11 @@ import warnings
 from pathlib import Path
 from typing import NoReturn
 
+import yaml
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 from glip_pl.commands.parser import CommandParser
+from glip_pl.configs.names import HERE, expand
 from glip_pl.data import GroundingDataModule
 from glip_pl.plugins import fusion_plugins
 from glip_pl.training.task import GroundingTask
@@ -32,14 +34,13 @@ class GroundingCLI(LightningCLI):
 
     _weights: Weights | None = None
 
-    def __init__(self, args: ArgsType = None, *, run: bool = True) -> None:
+    def __init__(self, args: list[str]) -> None:
         fusion_plugins()  # Makes the plugins' class names known to the parser.
         accept_moved_classes()
         super().__init__(
             GroundingTask,
             GroundingDataModule,
             args=args,
-            run=run,
             # Our optimizer settings replace the generic options.
             auto_configure_optimizers=False,
             save_config_kwargs={"overwrite": True},
@@ -54,7 +55,7 @@ class GroundingCLI(LightningCLI):
         return {name: all_of_them[name] for name in ("fit", "validate", "test")}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the weights, link the sizes, and let the tiny late model be the default."""
+        """Add the weights, link the sizes, and set the model of defaults.yaml."""
         parser.add_argument(
             "--weights",
             type=str | None,
@@ -70,26 +71,15 @@ class GroundingCLI(LightningCLI):
         ):
             parser.link_arguments(f"model.{name}", f"model.fusion.init_args.{name}")
         # Where a checkpoint is given, what it says of its model takes the place of these.
-        parser.set_defaults(
-            {
-                "model.backbone": {"class_path": "glip_pl.backbones.TinyBackbone"},
-                "model.text": {"class_path": "glip_pl.text.TinyBert"},
-                "model.fusion": {"class_path": "fusion_plugins.late.LateFusion"},
-                "model.d_model": 64,
-                "model.d_text": 128,
-                "model.num_layers": 2,
-                "model.dropout": 0.0,
-                "model.anchor_scale": 4.0,
-                "model.extra_levels": 0,
-            }
-        )
+        defaults = yaml.safe_load((HERE / "defaults.yaml").read_text())["model"]
+        parser.set_defaults({f"model.{name}": value for name, value in defaults.items()})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, and refuse a checkpoint that is not one or is of another model."""
         # Not by Lightning's method, which warns that sys.argv has arguments, too. From there,
         # Lightning starts further processes.
-        assert args is None or isinstance(args, list)
-        self.config = parser.parse_args(args)
+        assert isinstance(args, list)
+        self.config = parser.parse_args([*args[:1], *expand(args[0], args[1:])])
         command = self.config.get("subcommand")
         path = self.config[command].get("ckpt_path") if command else None
         weights = self.config[command].get("weights") if command else None

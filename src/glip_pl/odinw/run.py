@@ -123,7 +123,7 @@ class Run:
             train=[place.split("train", shots=shots, seed=self.seed)],
             val={place.entry.name: place.split("valid", shots=shots, seed=self.seed)},
         )
-        recipe = yaml.safe_load((CONFIGS / "finetune_odinw.yaml").read_text())
+        recipe = yaml.safe_load((CONFIGS / "recipe/finetune_odinw.yaml").read_text())
         described = self._described()
         frozen = recipe["model"].pop("backbone")["init_args"]
         backbone = described["backbone"]

@@ -1,18 +1,14 @@
-"""Fetch a data set as far as its licence allows, and say what is left to do by hand.
+"""Fetching a data set as far as its licence allows, and telling what is left to do by hand.
 
-    python scripts/download_data.py coco --root ../datasets/coco
-
-What a set is, where it comes from and what it needs on disk stands in data/sources/NAME.yaml. A
-file that is complete is not fetched again, a broken download goes on where it stopped, and
-checksums are compared: with those of the authors where they are known, else with those of the first
-download, which .downloads.json in the data's folder keeps. The exit status is 0 when everything is
-there, 1 when something is left to do by hand, 2 when a download failed.
+What a set is, where it comes from and what it needs on disk stands in a YAML of its name. A file
+that is complete is not fetched again, a broken download goes on where it stopped, and checksums are
+compared: with those of the authors where they are known, else with those of the first download,
+which .downloads.json in the data's folder keeps.
 """
 
-import argparse
+import difflib
 import hashlib
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +20,6 @@ from rich.console import Console
 from glip_pl.system.archives import is_archive, staging_of, unpack
 from glip_pl.system.download import download, file_sha256
 
-SOURCES = Path(__file__).parent.parent / "data" / "sources"
 RECEIPT = ".downloads.json"
 
 
@@ -58,7 +53,7 @@ class Source:
         about: What it is.
         licence: Under which licence its annotations and images are.
         page: Where to read about it.
-        root: The folder that the YAML of the data set expects, relative to the repository.
+        root: The folder that the YAML of the data set expects.
         needs: Files and folders below the root that a complete set has.
         files: What can be fetched.
         manual: What a person has to do, in this order.
@@ -74,32 +69,18 @@ class Source:
     manual: tuple[str, ...] = ()
 
 
-def main() -> None:
-    """Fetch, and report."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("name", help="a name of data/sources, for example coco")
-    parser.add_argument("--root", type=Path, help="folder of the data set")
-    options = parser.parse_args()
-    console = Console()
-    try:
-        source = read_source(options.name)
-        missing = fetch(source, options.root or Path(source.root), console)
-    except ValueError as error:
-        sys.stderr.write(f"download_data: error: {error}\n")
-        raise SystemExit(2) from error
-    raise SystemExit(1 if missing else 0)
-
-
-def read_source(name: str, folder: Path = SOURCES) -> Source:
-    """Read the description of a data set.
+def read_source(name: str, folder: Path) -> Source:
+    """Read the description of a data set, NAME.yaml of a folder.
 
     Raises:
         ValueError: There is none of this name, or it is not what it should be.
     """
     path = folder / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
-        raise ValueError(f"no data set {name!r} is described; choose one of {known}")
+        known = sorted(path.stem for path in folder.glob("*.yaml"))
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]}? Choose" if close else "choose"
+        raise ValueError(f"no data set {name!r} is described; {hint} one of {', '.join(known)}")
     held: dict[str, Any] = yaml.safe_load(path.read_text())
     try:
         held["files"] = tuple(Remote(**file) for file in held.get("files", ()))
@@ -195,7 +176,3 @@ def _file_name(url: str) -> str:
 def _md5(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()
-
-
-if __name__ == "__main__":
-    main()

@@ -8,11 +8,14 @@ import zipfile
 
 import pytest
 import yaml
-from download_data import RECEIPT, SOURCES, Remote, Source, fetch, is_complete, read_source
 from helpers import ROOT
 from rich.console import Console
 
+from glip_pl.configs.names import data_folder
 from glip_pl.system.download import file_sha256
+from glip_pl.system.fetch import RECEIPT, Remote, Source, fetch, is_complete, read_source
+
+SOURCES = data_folder() / "sources"
 
 NAMES = sorted(path.stem for path in SOURCES.glob("*.yaml"))
 TRAINED_ON = sorted({path.stem for path in SOURCES.parent.glob("*.yaml")} & set(NAMES))
@@ -178,7 +181,7 @@ def test_a_file_in_the_making_is_not_complete(tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_description_is_complete(name):
-    described = read_source(name)
+    described = read_source(name, SOURCES)
 
     assert described.page.startswith("https://") or name == "voc"
     assert described.licence
@@ -203,7 +206,7 @@ def _has(given, need):
 )
 def test_a_description_and_the_data_set_mean_the_same_folder(name):
     options = yaml.safe_load((ROOT / f"data/{name}.yaml").read_text())["data"]
-    described = read_source(name)
+    described = read_source(name, SOURCES)
 
     assert described.root == options["root"]
     named = [entry["init_args"]["annotations"] for entry in options["train"]]
@@ -212,7 +215,7 @@ def test_a_description_and_the_data_set_mean_the_same_folder(name):
 
 def test_an_unknown_data_set_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"no data set 'cocoo' is described.*aquarium, bccd"):
-        read_source("cocoo")
+        read_source("cocoo", SOURCES)
 
 
 def test_a_wrong_description_is_refused(tmp_path):
@@ -223,9 +226,8 @@ def test_a_wrong_description_is_refused(tmp_path):
 
 
 def run(*arguments):
-    script = ROOT / "scripts/download_data.py"
     return subprocess.run(
-        [sys.executable, script, *arguments],
+        [sys.executable, "-m", "glip_pl", "data", "fetch", *arguments],
         capture_output=True,
         text=True,
         check=False,

@@ -1,0 +1,152 @@
+"""Configurations by name: ``--model=small --fusion=deep`` stands for the paths of their YAMLs.
+
+A name belongs to one of four kinds. Models and recipes lie in folders beside this file, data sets
+in ``data/`` of the project, and fusions where their plugins are installed: the YAML of a plugin
+lies beside its module and has the name of its entry point; a plugin without one is used as it is.
+Nothing is imported, so that a wrong name is told at once.
+"""
+
+import difflib
+import json
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
+HERE = Path(__file__).parent
+BASE = HERE / "base.yaml"
+# The order in which they are read; what comes later wins.
+KINDS = ("model", "data", "fusion", "recipe")
+PLUGINS = "glip_pl.fusion"
+# What `glip fit` takes where a name is given, but none of this kind.
+DEFAULT_MODEL, DEFAULT_FUSION = "tiny", "deep"
+
+
+def data_folder() -> Path:
+    """Return the folder of the data sets: ``data/`` of a checkout, and in a wheel a copy of it."""
+    installed = HERE / "data"
+    return installed if installed.is_dir() else HERE.parents[2] / "data"
+
+
+def known(kind: str) -> dict[str, str]:
+    """Return what the names of a kind stand for: the path of a YAML, or the text of one."""
+    if kind == "fusion":
+        return _fusions()
+    folder = data_folder() if kind == "data" else HERE / kind
+    return {path.stem: str(path) for path in sorted(folder.glob("*.yaml"))}
+
+
+def expand(command: str, args: Sequence[str]) -> list[str]:
+    """Replace names by ``--config`` options, in the order base, model, data, fusion, recipe.
+
+    Args:
+        command: fit, validate or test; only `fit` needs a model that no checkpoint describes.
+        args: What was typed after the command. A recipe may be several, with commas between.
+
+    Raises:
+        ValueError: A name is not known.
+    """
+    chosen: dict[str, list[str]] = {kind: [] for kind in KINDS}
+    rest: list[str] = []
+    tokens = iter(args)
+    for token in tokens:
+        option, equals, value = token.partition("=")
+        if option.removeprefix("--") not in KINDS or not option.startswith("--"):
+            rest.append(_moved(token))
+            continue
+        value = value if equals else next(tokens, "")
+        chosen[option.removeprefix("--")] += value.split(",")
+    if not any(chosen.values()):
+        return rest
+    if command == "fit" and not chosen["model"]:
+        chosen["model"] = [DEFAULT_MODEL]
+    configs = {kind: [_config(kind, name) for name in names] for kind, names in chosen.items()}
+    fusions = [_stem(name) for name in chosen["fusion"]]
+    if command == "fit" and not fusions:
+        own = _fusion_of(configs["model"][-1])
+        fusions = [own or DEFAULT_FUSION]
+        configs["fusion"] = [] if own else [_config("fusion", DEFAULT_FUSION)]
+    name = _run_name(command, {**chosen, "fusion": fusions})
+    return [
+        f"--config={BASE}",
+        f"--trainer.logger.init_args.name={name}",
+        *(f"--config={config}" for kind in KINDS for config in configs[kind]),
+        *rest,
+    ]
+
+
+def _config(kind: str, name: str) -> str:
+    """Return what `--config` takes for a name, or for the path of a YAML."""
+    if _is_path(name):
+        if not Path(name).is_file():
+            raise ValueError(f"--{kind}={name}: there is no such file; correct the path")
+        return name
+    names = known(kind)
+    if name not in names:
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {close[0]}? Choose" if close else "choose"
+        raise ValueError(
+            f"--{kind}={name} is not known; {hint} one of {', '.join(names)}, or pass the path of "
+            "a YAML file"
+        )
+    return names[name]
+
+
+def _fusions() -> dict[str, str]:
+    """Find the installed plugins, and further YAMLs beside them, such as closed_set."""
+    found: dict[str, str] = {}
+    beside: dict[str, str] = {}
+    for entry in sorted(entry_points(group=PLUGINS), key=lambda entry: entry.name):
+        folder = _folder(entry)
+        files = {path.stem: str(path) for path in folder.glob("*.yaml")} if folder else {}
+        plain = json.dumps({"model": {"fusion": {"class_path": entry.value.replace(":", ".")}}})
+        found[entry.name] = files.get(entry.name, plain)
+        if folder is not None and (folder / "__init__.py").is_file():
+            beside |= files
+    return dict(sorted((beside | found).items()))
+
+
+def _folder(entry: EntryPoint) -> Path | None:
+    """Find the folder of a plugin's module without importing it."""
+    package, *below = entry.module.split(".")
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        return None
+    return Path(spec.origin).parent.joinpath(*below[:-1])
+
+
+def _fusion_of(config: str) -> str | None:
+    """Return the name of the fusion that a model's YAML brings along, where it does."""
+    import yaml
+
+    described = yaml.safe_load(Path(config).read_text()) or {}
+    path: str | None = described.get("model", {}).get("fusion", {}).get("class_path")
+    if path is None:
+        return None
+    names = {e.value.replace(":", "."): e.name for e in entry_points(group=PLUGINS)}
+    return names.get(path, path.rpartition(".")[2])
+
+
+def _run_name(command: str, chosen: dict[str, list[str]]) -> str:
+    """Return the folder of a run below ``runs``: deep-tiny-shapes, or test-shapes."""
+    kinds = ("fusion", "model", "data") if command == "fit" else ("data",)
+    parts = [_stem(name) for kind in kinds for name in chosen[kind][-1:]]
+    return "-".join(parts if command == "fit" else [command, *parts])
+
+
+def _moved(token: str) -> str:
+    """Return a path of a YAML that this project once kept elsewhere, as it is today."""
+    option, equals, value = token.rpartition("=")
+    path = Path(value)
+    if path.parent.name != HERE.name or path.suffix != ".yaml" or path.exists():
+        return token
+    today = next(iter(HERE.glob(f"*/{path.name}")), None)
+    return token if today is None else f"{option}{equals}{today}"
+
+
+def _is_path(name: str) -> bool:
+    return name.endswith((".yaml", ".yml", ".json")) or "/" in name or "\\" in name
+
+
+def _stem(name: str) -> str:
+    return Path(name).stem if _is_path(name) else name

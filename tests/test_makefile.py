@@ -1,0 +1,122 @@
+"""The Makefile: complete, true, and passing values on as they were typed."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+from helpers import ROOT
+
+from glip_pl.cli import COMMANDS
+from glip_pl.configs.names import known
+
+MAKEFILE = (ROOT / "Makefile").read_text()
+TARGETS = re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE)
+INTERNAL = {"check-names"}
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Run make where `glip` prints its arguments, one in each line, in the place of running."""
+    programs = tmp_path / "venv/bin"
+    programs.mkdir(parents=True)
+    (programs / "glip").write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    (programs / "glip").chmod(0o755)
+
+    def run(*arguments, ready=True):
+        for name in (".ready", ".ready-small") if ready else ():
+            (tmp_path / "venv" / name).touch()
+        done = subprocess.run(
+            ["make", "--silent", f"VENV={tmp_path}/venv", *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            env={name: value for name, value in os.environ.items() if name != "MAKEFLAGS"},
+        )
+        return done.returncode, done.stdout.splitlines()
+
+    return run
+
+
+def test_help_lists_every_target_and_fits_the_screen(make):
+    status, lines = make("help")
+
+    listed = [line.split()[1] for line in lines if line.startswith("  make ")]
+    assert status == 0
+    assert set(listed) == set(TARGETS) - INTERNAL
+    assert max(map(len, lines)) <= 80
+
+
+def test_every_target_is_phony():
+    phony = MAKEFILE.partition(".PHONY:")[2].replace("\\\n", " ").partition("\n")[0].split()
+
+    assert set(phony) == set(TARGETS)
+
+
+@pytest.mark.parametrize("kind", ["model", "data", "fusion", "recipe"])
+def test_help_lists_every_name(kind, make):
+    _, lines = make("help")
+
+    assert set(known(kind)) <= set(re.findall(r"[\w-]+", " ".join(lines)))
+
+
+def test_a_target_that_runs_a_command_has_its_name():
+    called = dict(
+        re.findall(r"^([a-z-]+):[^\n]*\n(?:\t[^\n]*\n)*?\t\$\(GLIP\) (\w+)", MAKEFILE, re.M)
+    )
+
+    assert set(called.values()) <= set(COMMANDS)
+    renamed = {target: name for target, name in called.items() if target != name}
+    assert renamed == {"train": "fit", "evaluate": "test"}
+
+
+ODD = """men's shoes. a $100 bill "x" $(HOME) `id`; #1"""
+
+
+@pytest.mark.parametrize(
+    ("variable", "option", "target"),
+    [
+        ("PROMPT", "prompt", "predict"),
+        ("IMAGE", "image", "predict"),
+        ("CKPT", "ckpt_path", "predict"),
+        ("OUTPUT", "output", "predict"),
+        ("DATA_ROOT", "data.root", "train"),
+        ("DATA_ROOT", "root", "data"),
+        ("DATA", "data", "train"),
+        ("WEIGHTS", "weights", "evaluate"),
+    ],
+)
+def test_a_value_reaches_the_command_as_it_was_typed(variable, option, target, make):
+    needed = {"CKPT": "x.ckpt", "IMAGE": "x.jpg", "PROMPT": "cat."} if target == "predict" else {}
+    given = {**needed, variable: ODD}
+
+    status, lines = make(target, *(f"{name}={value}" for name, value in given.items()))
+
+    assert status == 0
+    assert f"--{option}={ODD}" in lines
+
+
+def test_further_options_are_words_of_the_shell(make):
+    _, lines = make("train", "ARGS=--trainer.max_epochs=3 --data.root='my data'")
+
+    assert lines[-2:] == ["--trainer.max_epochs=3", "--data.root=my data"]
+
+
+def test_training_passes_names_and_leaves_the_rest_to_the_command(make):
+    _, lines = make("train", "FUSION=mine", "MODEL=small", "RECIPE=pretrain ddp")
+
+    assert lines == [
+        *("fit", "--model=small", "--data=shapes", "--fusion=mine"),
+        *("--recipe=pretrain", "--recipe=ddp"),
+    ]
+
+
+@pytest.mark.parametrize("wrong", ["MODEL=smal", "FUSION=dep", "DATA=shape's"])
+def test_before_anything_is_installed_a_wrong_name_is_refused(wrong, make):
+    status, lines = make("train", wrong, ready=False)
+
+    assert status == 2
+    assert lines[0].startswith(f"{wrong} is not known; choose one of: ")
