@@ -96,7 +96,7 @@ def test_without_a_name_nothing_is_added():
     ("typed", "message"),
     [
         ("--model=smal", r"--model=smal is not known; did you mean small\? Choose one of glip_l"),
-        ("--fusion=depe", r"did you mean deep\? Choose one of closed_set, deep, late, query"),
+        ("--fusion=depe", r"did you mean deep\? Choose one of closed_set, deep, dino, late, query"),
         ("--data=coco_foldr", "did you mean coco_folder"),
         ("--recipe=pretrain,x", "--recipe=x is not known; choose one of ddp"),
         ("--data=my/none.yaml", "there is no such file"),
