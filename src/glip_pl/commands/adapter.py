@@ -4,10 +4,18 @@ from pathlib import Path
 
 from jsonargparse import auto_cli
 
+from glip_pl.commands.parser import CommandParser
 
-def run_adapter(args: list[str]) -> None:
-    """Parse the options of `adapter` and run it."""
-    auto_cli([save, merge], args=args, prog="glip adapter", as_positional=True)
+
+def run(args: list[str]) -> None:
+    """Run the command with the arguments that follow its name."""
+    auto_cli(
+        [save, merge],
+        args=args,
+        prog="glip adapter",
+        as_positional=True,
+        parser_class=CommandParser,
+    )
 
 
 def save(checkpoint: str, output: Path) -> None:
