@@ -11,7 +11,6 @@ from glip_pl.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD
 from glip_pl.boxes import decode, inclusive
 from glip_pl.data.transforms import Pipeline
 from glip_pl.head import GroundingOutput
-from glip_pl.image_size import keep_ratio_size
 from glip_pl.inference.postprocess import PostProcess
 from glip_pl.layers.anchors import cell_anchors
 from glip_pl.layers.attention import BiAttention
@@ -20,6 +19,7 @@ from glip_pl.layers.dyhead import DyHeadBlock
 from glip_pl.matching.atss import atss, centerness_target
 from glip_pl.prompts import Prompt, positive_map
 from glip_pl.structures import Detections, Sample, Truth
+from glip_pl.system.image_size import keep_ratio_size
 from glip_pl.text import BertEncoder
 from glip_pl.text.bert_files import BERT_BASE
 from glip_pl.text.tokenizers import WordPieceTokenizer

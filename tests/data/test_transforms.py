@@ -5,7 +5,7 @@ from helpers import make_sample
 from PIL import Image
 
 from glip_pl.data import Pipeline, read_image
-from glip_pl.image_size import keep_ratio_size
+from glip_pl.system.image_size import keep_ratio_size
 
 SAME_SIZE = {"short_sides": [40], "max_side": 60}  # The samples are 40 x 60 pixels.
 

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glip_pl.image_size import PAD_MULTIPLE
 from glip_pl.prompts import Chunk, Prompt, compile_chunk
 from glip_pl.prompts.tokens import TokenBatch, Tokenizer
 from glip_pl.structures import Batch, Question, Sample
+from glip_pl.system.image_size import PAD_MULTIPLE
 
 
 def pad_images(images: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:

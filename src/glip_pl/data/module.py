@@ -24,9 +24,9 @@ from glip_pl.data.sampler import MixtureSampler, SameAspectBatches, SameShapeBat
 from glip_pl.data.scale import SameScaleBatches, ScaledSamples
 from glip_pl.data.streaming import ShardStream
 from glip_pl.data.transforms import Pipeline
-from glip_pl.image_size import keep_ratio_size
 from glip_pl.prompts.tokens import Tokenizer
 from glip_pl.structures import Batch, Sample
+from glip_pl.system.image_size import keep_ratio_size
 
 
 class GroundingDataModule(LightningDataModule):

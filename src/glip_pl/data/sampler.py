@@ -7,7 +7,7 @@ from itertools import islice
 import torch
 from torch.utils.data import Sampler
 
-from glip_pl.image_size import PAD_MULTIPLE
+from glip_pl.system.image_size import PAD_MULTIPLE
 
 
 class SameShapeBatches(Sampler[list[int]]):

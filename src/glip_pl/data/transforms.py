@@ -17,9 +17,9 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # Importing it would ask
 import albumentations as A
 import cv2
 
-from glip_pl.image_size import keep_ratio_size
 from glip_pl.prompts import mirror
 from glip_pl.structures import Sample, Truth
+from glip_pl.system.image_size import keep_ratio_size
 
 # The loader's workers are the parallelism; threads on top only get in the way.
 cv2.setNumThreads(0)

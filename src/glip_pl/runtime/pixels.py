@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from glip_pl.image_size import PAD_MULTIPLE, keep_ratio_size
+from glip_pl.system.image_size import PAD_MULTIPLE, keep_ratio_size
 
 # Pillow's weights of 8 bit images are integers with so many bits behind the point.
 _BITS = 22
