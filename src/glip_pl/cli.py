@@ -28,6 +28,7 @@ COMMANDS = {
     "odinw": "evaluate a model on ODinW's data sets, with few images or none",
     "convert": "turn official GLIP's checkpoints into folders of weights, and back",
     "export": "write a model as ONNX, to detect without PyTorch",
+    "serve": "answer images and prompts by HTTP, with a page to try it",
     "data": "fetch, check, convert and show data sets",
 }
 

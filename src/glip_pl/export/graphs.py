@@ -103,7 +103,9 @@ def trace(model: GLIP) -> tuple[Graph, Graph, Graph]:
     text_mask = torch.ones(_BATCH, _TOKENS, dtype=torch.bool)
     image = model.encode_image(images, mask)
     hidden = model.encode_text(TokenBatch(ids, text_mask, ids[..., None])).hidden
-    names = tuple(f"level_{k}" for k in range(len(image.levels)))
+    # A runtime hands over plain memory; the strides of these maps would become part of the graph.
+    levels = tuple(level.contiguous() for level in image.levels)
+    names = tuple(f"level_{k}" for k in range(len(levels)))
     d = Dim.DYNAMIC
     pixels, pixel_mask, per_token = {0: d, 2: d, 3: d}, {0: d, 1: d, 2: d}, {0: d, 1: d}
     return (
@@ -123,7 +125,7 @@ def trace(model: GLIP) -> tuple[Graph, Graph, Graph]:
             "ground",
             _export(
                 GroundGraph(model, image.strides),
-                (image.levels, mask, hidden, text_mask),
+                (levels, mask, hidden, text_mask),
                 ((pixels,) * len(names), pixel_mask, per_token, per_token),
             ),
             (*names, "mask", "hidden", "text_mask"),
