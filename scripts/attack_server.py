@@ -53,13 +53,17 @@ def main(url: str) -> int:
 
 
 def post(host: str, body: bytes) -> int:
-    """Send a form and return the status."""
+    """Send a form and return the status; 0 where the server hung up on a body that is too large."""
     connection = http.client.HTTPConnection(host, timeout=60)
     kind = {"Content-Type": "multipart/form-data; boundary=edge"}
-    connection.request("POST", "/v1/detect", body, kind)
-    response = connection.getresponse()
-    response.read()
-    connection.close()
+    try:
+        connection.request("POST", "/v1/detect", body, kind)
+        response = connection.getresponse()
+        response.read()
+    except (BrokenPipeError, ConnectionResetError):
+        return 0
+    finally:
+        connection.close()
     return response.status
 
 
