@@ -70,10 +70,11 @@ def predict(
 
     Args:
         image: An image file, a folder or a glob such as "photos/*.jpg".
-        prompt: Names with dots or commas between, "cat. dog.", as many as you like; or a text file
-            with one name per line, "names.txt"; or with --caption a sentence, whose phrases are
-            found by themselves or stand in brackets, "[a cat] on [the sofa]". "sofa | couch" is one
-            name with two phrases.
+        prompt: Names with dots or commas between, "cat. dog.", as many as you like, and in quotes
+            where a name has such marks itself, '"St. Bernard". cat'; or a file with one name per
+            line, "names.txt" (.names and .csv, too); or with --caption a sentence, whose phrases
+            are found by themselves or stand in brackets, "[a cat] on [the sofa]".
+            "sofa | couch" is one name with two phrases.
         ckpt_path: Checkpoint that `glip fit` wrote.
         weights: In its place, a folder that `glip convert` wrote, a file of official GLIP, or the
             name of a published checkpoint such as glip_t.
@@ -99,6 +100,9 @@ def predict(
     task, evaluation = _load(ckpt_path, weights)
     tokenizer = task.model.text.tokenizer
     asked = compile_request(prompt, tokenizer, caption=caption, unwanted=unwanted)
+    named = [repr(name) for name in asked.names]
+    others = f" and {len(named) - 20} more" if len(named) > 20 else ""
+    print(f"looking for {', '.join(named[:20])}{others}")
     for line in asked.report.lines():
         print(line)
     known = [n for n in task.class_names if n.lower() not in {p.lower() for p in asked.names}]

@@ -36,14 +36,29 @@ def readable_names(names: Sequence[str]) -> list[str]:
     ]
 
 
+# A name between double quotes keeps its dots and commas; an inch mark within a name opens none.
+_QUOTED = re.compile(r'\s*["\u201c]([^"\u201c\u201d]*)["\u201d]\s*(?=[.,;\n]|$)')
+# What ends a name: a dot, comma, semicolon or line end, but not the dot of "1.5 l".
+_NAME = re.compile(r"(?:[^.,;\n]|(?<=\d)[.,](?=\d))*")
+
+
 def split_names(text: str) -> list[str]:
-    """Read a class list as a user types it: "person. hair drier." or "person, hair drier".
+    """Read a class list as a user types it: "person. hair drier", "person, hair drier", or lines.
+
+    Dots, commas, semicolons and line ends stand between names, unless a digit is on either side
+    ("1.5 l bottle") or the name is quoted ('"St. Bernard". cat').
 
     Raises:
         ValueError: The text names nothing.
     """
-    separator = r"\." if "." in text else ","
-    names = [part.strip() for part in re.split(separator, text) if part.strip()]
+    names, place = list[str](), 0
+    while place < len(text):
+        quoted = _QUOTED.match(text, place)
+        found = quoted or _NAME.match(text, place)
+        assert found is not None  # The second one matches nothing as well.
+        names.append((quoted[1] if quoted else found[0]).strip())
+        place = found.end() + 1  # Past the mark that ends the name.
+    names = [name for name in names if name]
     if not names:
         raise ValueError(
             f"the prompt {text!r} names nothing; type names with dots between, "

@@ -1,5 +1,7 @@
 """What a user types to be found: names, a file of names, or a sentence."""
 
+import codecs
+import csv
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,9 @@ from glip_pl.prompts.names import split_names
 from glip_pl.prompts.prompt import Prompt, Span
 from glip_pl.prompts.tokens import Tokenizer
 
+_LISTS = (".txt", ".names", ".csv")
+_TITLES = ("name", "names", "class", "class_name", "label", "category")
+
 
 def compile_request(
     text: str, tokenizer: Tokenizer, *, caption: bool, unwanted: str | None = None
@@ -18,7 +23,8 @@ def compile_request(
     """Read what the user wants to find.
 
     Args:
-        text: Names with dots or commas between, a text file with one name per line, or a sentence.
+        text: Names with dots or commas between, a file with one name per line (.txt, .names or
+            .csv), or a sentence.
             "sofa | couch" is one name with two phrases, of which the better counts.
         tokenizer: That of the model.
         caption: Whether it is a sentence. Its phrases stand in brackets; without brackets they are
@@ -35,11 +41,53 @@ def compile_request(
         return compile_caption(marked.caption, tokenizer, tokens_positive=marked.tokens_positive)
     if caption:
         return compile_caption(text, tokenizer)
-    if text.endswith(".txt") and Path(text).is_file():
-        names = [line.strip() for line in Path(text).read_text().splitlines() if line.strip()]
-    else:
-        names = split_names(text)
+    names = read_names(Path(text)) if text.lower().endswith(_LISTS) else split_names(text)
     return _compile_alternatives(names, split_names(unwanted) if unwanted else [], tokenizer)
+
+
+def read_names(file: Path) -> list[str]:
+    """Read a file of names, one a line; a table has them under "name", or in its only column.
+
+    A line is a name with whatever marks it has; only a lone line is split like a typed prompt.
+
+    Raises:
+        ValueError: There is no such file, it is not in UTF-8, or it is not clear what it names.
+    """
+    if not file.is_file():
+        raise ValueError(
+            f"there is no file of names {str(file)!r}; correct the path, or put a dot behind the "
+            "name if that is what to look for"
+        )
+    content = file.read_bytes()
+    try:
+        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+    except ValueError as error:
+        raise ValueError(f"{str(file)!r} is not in UTF-8 ({error}); save it as UTF-8") from error
+    if file.suffix.lower() == ".csv":
+        return _column_of_names([row for row in csv.reader(text.splitlines()) if any(row)], file)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) < 2:
+        return split_names(lines[0] if lines else "")
+    return [name for line in lines if (name := line.rstrip(".,; "))]
+
+
+def _column_of_names(rows: Sequence[Sequence[str]], file: Path) -> list[str]:
+    """Take the names out of a table."""
+    head = [cell.strip().lower() for cell in rows[0]] if rows else []
+    titled = next((head.index(title) for title in _TITLES if title in head), None)
+    column = 0 if titled is None else titled
+    if titled is None and len(rows) == 1:
+        return [cell.strip() for cell in rows[0] if cell.strip()]
+    if titled is None and any(len(row) > 1 for row in rows):
+        raise ValueError(
+            f"{str(file)!r} has several columns and none of them is called name; write one column, "
+            'or a first line such as "id,name"'
+        )
+    cells = [row[column].strip() for row in rows[titled is not None :] if len(row) > column]
+    if not any(cells):
+        raise ValueError(f"{str(file)!r} names nothing; write one name a line")
+    return [cell for cell in cells if cell]
 
 
 def _compile_alternatives(
