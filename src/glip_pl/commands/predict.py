@@ -101,8 +101,8 @@ def predict(
     tokenizer = task.model.text.tokenizer
     asked = compile_request(prompt, tokenizer, caption=caption, unwanted=unwanted)
     named = [repr(name) for name in asked.names]
-    others = f" and {len(named) - 20} more" if len(named) > 20 else ""
-    print(f"looking for {', '.join(named[:20])}{others}")
+    ending = f" and {len(named) - 20} more" if len(named) > 20 else ""
+    print(f"looking for {', '.join(named[:20])}{ending}")
     for line in asked.report.lines():
         print(line)
     known = [n for n in task.class_names if n.lower() not in {p.lower() for p in asked.names}]

@@ -12,7 +12,15 @@ from glip_pl.data.formats.coco.coco_json import read_boxes
 from glip_pl.data.formats.common import checks
 from glip_pl.data.formats.common.caption_spans import SPAN_OUTSIDE, checked_spans
 from glip_pl.data.formats.common.checks import checked_box, file_problem, note
-from glip_pl.data.formats.common.values import WRONG, corners, objects, size_of, texts, whole_number
+from glip_pl.data.formats.common.values import (
+    WRONG,
+    corners,
+    is_true,
+    objects,
+    size_of,
+    texts,
+    whole_number,
+)
 
 
 def detection_set(
@@ -48,7 +56,7 @@ def phrase_set(document: Mapping[str, Any], folder: Path, problems: Problems) ->
         except WRONG:
             note(problems, checks.NO_SCORE, f"{name_of(entry)}: {entry['score']}")
             continue
-        crowd, types = bool(entry.get("iscrowd", 0)), texts(entry.get("phrase_types"))
+        crowd, types = is_true(entry.get("iscrowd", 0)), texts(entry.get("phrase_types"))
         links[image.image_id].append(Annotation(box, None, spans, crowd, score, types))
     return _join(images, links, folder)
 

@@ -28,7 +28,15 @@ from glip_pl.data.formats.common.checks import note
 from glip_pl.data.formats.common.image_files import place_images
 from glip_pl.data.formats.common.paths import ImageFolder, sources
 from glip_pl.data.formats.common.records import Annotation, AnnotationSet, Format, Record, Splits
-from glip_pl.data.formats.common.values import WRONG, corners, objects, size_of, texts, whole_number
+from glip_pl.data.formats.common.values import (
+    WRONG,
+    corners,
+    is_true,
+    objects,
+    size_of,
+    texts,
+    whole_number,
+)
 
 NO_SCORE = "score that is no number"
 _ENTRY = re.compile(rb"\{[^{}]*\}")
@@ -151,7 +159,7 @@ def _add_link(
         note(problems, NO_SCORE, name_of(entry))
         return
     if box is not None:
-        crowd, types = bool(entry.get("iscrowd", 0)), texts(entry.get("phrase_types"))
+        crowd, types = is_true(entry.get("iscrowd", 0)), texts(entry.get("phrase_types"))
         links.append(Annotation(box, None, spans, crowd, score, types))
 
 

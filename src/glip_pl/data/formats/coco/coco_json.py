@@ -12,6 +12,7 @@ from glip_pl.data.formats.common import checks
 from glip_pl.data.formats.common.checks import checked_box, file_problem, note
 from glip_pl.data.formats.common.detection_sets import folder_split, subfolders
 from glip_pl.data.formats.common.records import Annotation, Record
+from glip_pl.data.formats.common.values import is_true
 
 PEEK = 1 << 16
 _PROBES = 20
@@ -137,7 +138,7 @@ def read_boxes(
             if annotation_id in seen:
                 note(problems, checks.REPEATED_ANNOTATION, name_of(entry))
             seen.add(annotation_id)
-        crowd = bool(entry.get("iscrowd", 0))
+        crowd = is_true(entry.get("iscrowd", 0))
         found[image_id].append(Annotation(box, category, crowd=crowd, score=score))
     return found
 

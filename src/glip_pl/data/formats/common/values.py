@@ -47,3 +47,10 @@ def texts(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
     return tuple(str(item) for item in value) if isinstance(value, list) else ()
+
+
+def is_true(value: Any) -> bool:
+    """Read a flag, which some exports write as text: "0" and "False" are no more true than 0."""
+    if isinstance(value, str):
+        return value.strip().lower() not in ("", "0", "0.0", "false", "no", "none", "null")
+    return bool(value)

@@ -10,7 +10,14 @@ from glip_pl.data.formats.coco.coco_json import box_entry, image_entry
 from glip_pl.data.formats.common import checks
 from glip_pl.data.formats.common.checks import note
 from glip_pl.data.formats.common.records import Annotation, AnnotationSet, Record
-from glip_pl.data.formats.common.values import WRONG, corners, objects, size_of, whole_number
+from glip_pl.data.formats.common.values import (
+    WRONG,
+    corners,
+    is_true,
+    objects,
+    size_of,
+    whole_number,
+)
 
 NO_ID = "annotation without an id"
 
@@ -77,7 +84,7 @@ def _instance(
     box, kind = checks.checked_box(corners(entry.get("bbox")), images[image_id][1])
     if box is None:
         return None, kind
-    return Annotation(box, category, crowd=bool(entry.get("iscrowd", 0))), kind
+    return Annotation(box, category, crowd=is_true(entry.get("iscrowd", 0))), kind
 
 
 class InstanceWriter:
