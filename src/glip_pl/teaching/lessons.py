@@ -1,0 +1,158 @@
+"""From what a teacher found to a line of training data: two thresholds, and where each box is from.
+
+Boxes above `keep` are taken for true. A phrase with a box between `ignore` and `keep` is withheld
+with its words: the student is not asked for it in this image, so that what the teacher was not sure
+of counts neither for nor against. Below `ignore` a box is no box. See GLIP, Sec. 3.3.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_iou
+
+from glip_pl.prompts import Prompt, Span
+
+NOTHING_KEPT = "image without a box that is sure"
+_DIGITS = 3  # So that the same input gives the same bytes wherever it is computed.
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Which boxes teach.
+
+    Attributes:
+        keep: Least score of a box that is taken for true.
+        ignore: Least score of a box that makes its phrase be withheld.
+        most_boxes: Boxes of an image at most, the best.
+        nms_iou: Of two boxes of one phrase that overlap more, the lower is a duplicate.
+    """
+
+    keep: float = 0.5
+    ignore: float = 0.3
+    most_boxes: int = 20
+    nms_iou: float = 0.6
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ignore <= self.keep <= 1:
+            raise ValueError(
+                f"--ignore={self.ignore} and --keep={self.keep} must rise from 0 to 1, for "
+                "example 0.3 and 0.5"
+            )
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a teacher found of one caption.
+
+    Attributes:
+        boxes: [D, 4], xyxy pixels of the image file, best first.
+        scores: [D].
+        phrases: [D], index into the caption's phrases.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    phrases: Tensor
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One image for the student.
+
+    Attributes:
+        caption: The sentence without the words of withheld phrases.
+        regions: Box, spans in `caption`, phrase and score of each.
+        withheld: Phrases that the teacher was not sure of.
+    """
+
+    caption: str
+    regions: tuple[tuple[tuple[float, ...], tuple[Span, ...], str, float], ...]
+    withheld: tuple[str, ...]
+
+    def line(
+        self, file_name: str, size: tuple[int, int], teacher: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Return a line of ODVG, with what made it.
+
+        Args:
+            file_name: Of the image.
+            size: (height, width) in pixels.
+            teacher: Hash of the weights, thresholds and version.
+        """
+        return {
+            "filename": file_name,
+            "height": size[0],
+            "width": size[1],
+            "grounding": {
+                "caption": self.caption,
+                "regions": [
+                    {
+                        "bbox": list(box),
+                        "phrase": phrase,
+                        "tokens_positive": [list(span) for span in spans],
+                        "score": score,
+                    }
+                    for box, spans, phrase, score in self.regions
+                ],
+            },
+            "teacher": {**teacher, "withheld": list(self.withheld)},
+        }
+
+
+def lesson_of(prompt: Prompt, found: Found, rule: Rule) -> tuple[Lesson | None, str | None]:
+    """Decide what one image teaches.
+
+    Returns:
+        The lesson and None, or None and the reason why there is none.
+    """
+    scores = [round(score, _DIGITS) for score in found.scores.tolist()]
+    single = _without_duplicates(found, rule.nms_iou)
+    sure = [d for d in single if scores[d] >= rule.keep]
+    unsure = {int(found.phrases[d]) for d in single if rule.ignore <= scores[d] < rule.keep}
+    kept = [d for d in sure if int(found.phrases[d]) not in unsure][: rule.most_boxes]
+    if not kept:
+        return None, NOTHING_KEPT
+    caption, spans = without_phrases(prompt, unsure)
+    regions = tuple(
+        (
+            tuple(round(side, _DIGITS) for side in found.boxes[d].tolist()),
+            spans[int(found.phrases[d])],
+            prompt.phrases[int(found.phrases[d])],
+            scores[d],
+        )
+        for d in kept
+    )
+    return Lesson(caption, regions, tuple(prompt.phrases[k] for k in sorted(unsure))), None
+
+
+def without_phrases(prompt: Prompt, withheld: set[int]) -> tuple[str, dict[int, tuple[Span, ...]]]:
+    """Cut phrases out of a caption; return it with the spans of the others, by their index."""
+    gone = sorted(span for k in withheld for span in prompt.tokens_positive[k])
+    caption, last = "", 0
+    for start, end in gone:
+        caption += prompt.caption[last:start]
+        last = end
+    caption += prompt.caption[last:]
+
+    def moved(position: int) -> int:
+        return position - sum(end - start for start, end in gone if end <= position)
+
+    return caption, {
+        k: tuple((moved(a), moved(b)) for a, b in spans)
+        for k, spans in enumerate(prompt.tokens_positive)
+        if k not in withheld
+    }
+
+
+def _without_duplicates(found: Found, iou: float) -> Sequence[int]:
+    """Keep the best of boxes of one phrase on one thing, in the order of their scores."""
+    kept: list[int] = []
+    for d in found.scores.argsort(descending=True, stable=True).tolist():
+        same = [k for k in kept if found.phrases[k] == found.phrases[d]]
+        overlap = box_iou(found.boxes[d : d + 1], found.boxes[torch.tensor(same, dtype=torch.long)])
+        if not same or float(overlap.max()) <= iou:
+            kept.append(d)
+    return kept

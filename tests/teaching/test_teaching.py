@@ -1,0 +1,121 @@
+"""Captions to lessons: what is asked, what is kept, withheld and dropped."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from glip_pl.prompts import Prompt
+from glip_pl.teaching import Rule, asked_of, lesson_of
+from glip_pl.teaching.captions import FOREIGN, NO_PHRASE, TOO_LONG
+from glip_pl.teaching.duplicates import Seen
+from glip_pl.teaching.lessons import NOTHING_KEPT, Found
+from glip_pl.teaching.quality import precision_by_score, right_boxes
+
+HERE, THERE = (0.0, 0.0, 10.0, 10.0), (50.0, 50.0, 60.0, 60.0)
+DOG_AND_SOFA = Prompt("a dog on a red sofa", (((0, 5),), ((9, 19),)))
+
+
+def found(*rows):
+    boxes, scores, phrases = zip(*rows, strict=True)
+    return Found(torch.tensor(boxes), torch.tensor(scores), torch.tensor(phrases))
+
+
+def test_the_phrases_of_a_sentence_are_asked():
+    prompt, reason = asked_of("A dog on a red sofa.")
+
+    assert (prompt.phrases, reason) == (("A dog", "a red sofa"), None)
+
+
+@pytest.mark.parametrize("caption", ["a cat without a dog", "a cat and no dog", "a cat, not a dog"])
+def test_what_a_sentence_denies_is_not_asked(caption):
+    assert asked_of(caption)[0].phrases == ("a cat",)
+
+
+@pytest.mark.parametrize(
+    ("caption", "reason"),
+    [
+        ("It is very nice there", NO_PHRASE),
+        ("Ein Hund und eine Katze auf der Wiese", FOREIGN),
+        ("собака на диване", FOREIGN),
+        ("a dog " * 5000, TOO_LONG),
+        ("", NO_PHRASE),
+    ],
+)
+def test_a_caption_that_teaches_nothing_says_why(caption, reason):
+    assert asked_of(caption) == (None, reason)
+
+
+def test_sure_boxes_are_kept_with_their_words():
+    lesson, _ = lesson_of(DOG_AND_SOFA, found((HERE, 0.9, 0), (THERE, 0.8, 1)), Rule())
+
+    assert [region[2] for region in lesson.regions] == ["a dog", "a red sofa"]
+    assert lesson.caption == DOG_AND_SOFA.caption
+
+
+def test_a_phrase_with_an_unsure_box_is_withheld_with_its_words():
+    lesson, _ = lesson_of(DOG_AND_SOFA, found((THERE, 0.8, 1), (HERE, 0.4, 0)), Rule())
+
+    assert (lesson.caption, lesson.withheld) == (" on a red sofa", ("a dog",))
+    ((_, spans, phrase, _),) = lesson.regions
+    assert [lesson.caption[a:b] for a, b in spans] == [phrase] == ["a red sofa"]
+
+
+def test_a_duplicate_of_a_sure_box_is_not_unsure():
+    lesson, _ = lesson_of(DOG_AND_SOFA, found((HERE, 0.9, 0), (HERE, 0.4, 0)), Rule())
+
+    assert (len(lesson.regions), lesson.withheld) == (1, ())
+
+
+def test_an_image_without_a_sure_box_teaches_nothing():
+    assert lesson_of(DOG_AND_SOFA, found((HERE, 0.4, 0)), Rule()) == (None, NOTHING_KEPT)
+
+
+def test_boxes_of_an_image_are_bounded():
+    many = found(*(((20.0 * k, 0.0, 20.0 * k + 10, 10.0), 0.9, 0) for k in range(9)))
+
+    assert len(lesson_of(DOG_AND_SOFA, many, Rule(most_boxes=3))[0].regions) == 3
+
+
+def test_a_line_says_who_taught_it():
+    lesson, _ = lesson_of(DOG_AND_SOFA, found((HERE, 0.9, 0)), Rule())
+
+    line = lesson.line("1.jpg", (60, 80), {"weights": "abc", "keep": 0.5, "ignore": 0.3})
+
+    assert line["teacher"] == {"weights": "abc", "keep": 0.5, "ignore": 0.3, "withheld": []}
+    assert line["grounding"]["regions"][0]["score"] == 0.9
+
+
+def test_thresholds_that_fall_are_refused():
+    with pytest.raises(ValueError, match=r"--ignore=0\.6 and --keep=0\.5"):
+        Rule(ignore=0.6)
+
+
+def test_equal_and_nearly_equal_images_come_once():
+    rng = np.random.default_rng(0)
+    pixels = np.kron(rng.integers(0, 256, (8, 9, 3)), np.ones((16, 16, 1))).astype(np.uint8)
+    other = np.kron(rng.integers(0, 256, (8, 9, 3)), np.ones((16, 16, 1))).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=60)
+    again = np.asarray(Image.open(file))
+    seen = Seen()
+
+    new = [seen.is_new(b"1", pixels), seen.is_new(b"1", pixels), seen.is_new(b"2", again)]
+
+    assert [*new, seen.is_new(b"3", other)] == [True, False, False, True]
+
+
+def test_precision_is_counted_by_score():
+    judged = [([0.95, 0.91, 0.35], [True, False, True]), ([0.33], [False])]
+
+    assert precision_by_score(judged) == [(0.3, 0.5, 2), (0.9, 0.5, 2)]
+
+
+def test_a_box_is_right_where_a_true_one_has_the_same_words():
+    boxes = torch.tensor([HERE, HERE, THERE])
+
+    right = right_boxes(boxes, ["A dog", "a cat", "a dog"], torch.tensor([HERE]), ["a dog"])
+
+    assert right == [True, False, False]
