@@ -83,6 +83,31 @@ def test_loaders_in_processes_of_their_own_go_on_to_the_next_epoch(tmp_path):
     assert first != second
 
 
+def batches_of(stream, workers, epoch=0, first=0):
+    """The ids, pixels and captions of each batch of an epoch, or of what is left of it."""
+    stream.start(epoch, first)
+    loader = DataLoader(stream, batch_size=2, num_workers=workers, collate_fn=list)
+    return [
+        [(s.truth.image_id, int(s.image.astype(int).sum()), s.prompt.caption) for s in batch]
+        for batch in loader
+    ]
+
+
+@pytest.mark.parametrize("workers", [0, 2, 3])
+def test_a_stream_is_the_same_with_any_number_of_workers(tmp_path, workers):
+    shards = write_shards(tmp_path, 16)
+
+    def stream(workers):
+        dataset = CategoryDetection("shards", split="train", max_negatives=1)
+        dataset.transform = Pipeline(short_sides=(16, 20), color=0.5)
+        return stream_of(shards, dataset, batch_size=2, num_workers=workers)
+
+    whole = batches_of(stream(1), 1, epoch=3)
+
+    assert batches_of(stream(workers), workers, epoch=3) == whole
+    assert batches_of(stream(workers), workers, epoch=3, first=3) == whole[3:]
+
+
 @pytest.mark.parametrize("rank", [0, 1])
 def test_with_uneven_shards_every_process_gets_as_many_samples(tmp_path, rank):
     shards = write_shards(tmp_path, 7, per_shard=3)  # 3, 3 and 1.

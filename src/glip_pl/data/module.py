@@ -239,7 +239,8 @@ class GroundingDataModule(LightningDataModule):
             # Of its own, so that starting workers draws nothing from the training's.
             generator=torch.Generator().manual_seed(self.seed + rank),
         )
-        loader.first_batch = self._first_batch
+        if hasattr(self.trainer, "fit_loop"):
+            loader.place = self._start
         return loader
 
     def state_dict(self) -> dict[str, int]:
@@ -260,11 +261,13 @@ class GroundingDataModule(LightningDataModule):
         """Go on where a checkpoint stands, as soon as its epoch comes."""
         self._resumed = state
 
-    def _first_batch(self, epoch: int) -> int:
-        """Return how many batches of an epoch were learned from before the run was resumed."""
+    def _start(self) -> tuple[int, int]:
+        """Return the epoch, and how many batches of it were learned from before a resume."""
+        trainer: Any = self.trainer
+        epoch = trainer.fit_loop.epoch_progress.current.processed
         state = self._resumed
         if state.get("epoch") != epoch:
-            return 0
+            return epoch, 0
         if state["seed"] != self.seed:
             raise ValueError(
                 f"the checkpoint stands within an epoch that was ordered by data.seed "
@@ -272,7 +275,7 @@ class GroundingDataModule(LightningDataModule):
             )
         # With another batch size or number of processes, go on behind about as many images.
         step = self.batch_size * self._place()[1]
-        return state["batches"] * state["images_per_step"] // step
+        return epoch, state["batches"] * state["images_per_step"] // step
 
     def _train_batches(
         self, samples: ConcatDataset[Sample], rank: int, world: int
@@ -331,32 +334,35 @@ class GroundingDataModule(LightningDataModule):
     def _stream_loader(self, dataset: GroundingDataset, shards: Shards) -> DataLoader[Sample]:
         rank, world = self._place()
         old = 0 if self.replay is None else self.replay.per_batch(self.batch_size)
-        stream: ShardStream | ReplayStream = ShardStream(
+        new = ShardStream(
             *(dataset, shards),
             batch_size=self.batch_size - old,
             rank=rank,
             world=world,
             num_workers=self.num_workers,
             seed=self.seed,
-            epoch=0 if self.trainer is None else self.trainer.current_epoch,
         )
+        stream: ShardStream | ReplayStream = new
         if old:
             stream = ReplayStream(
-                *(stream, ConcatDataset(self._old)),
+                *(new, ConcatDataset(self._old)),
                 new_per_batch=self.batch_size - old,
                 old_per_batch=old,
                 seed=self.seed,
                 rank=rank,
             )
-        return DataLoader(
+        loader = ResumableLoader(
             stream,
             self.batch_size,
             num_workers=self.num_workers,
             collate_fn=self._collate(),
             pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
+            # Workers start anew with every epoch, so that each can be told where.
             generator=torch.Generator().manual_seed(self.seed + rank),
         )
+        if hasattr(self.trainer, "fit_loop"):
+            loader.place = self._start
+        return loader
 
     def _open(self, dataset: GroundingDataset) -> None:
         """Read the names of a set whose records are streamed.

@@ -6,14 +6,16 @@ long as one of the new data; however many old ones there are, a few of them come
 
 from collections.abc import Iterator, Sized
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
 from torch.utils.data import Dataset, IterableDataset, Sampler, get_worker_info
 
 from glip_pl.data.datasets.base import GroundingDataset
+from glip_pl.data.streaming import ShardStream
 from glip_pl.structures import Sample
-from glip_pl.system.seeds import seed_of
+from glip_pl.system.seeds import seed_of, seeded
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class ReplayStream(IterableDataset[Sample]):
 
     def __init__(
         self,
-        stream: IterableDataset[Sample],
+        stream: ShardStream,
         old: Dataset[Sample],
         *,
         new_per_batch: int,
@@ -150,7 +152,8 @@ class ReplayStream(IterableDataset[Sample]):
         """
         self._stream, self._old = stream, old
         self._new_per_batch, self._old_per_batch = new_per_batch, old_per_batch
-        self._seed, self._rank, self._epoch = seed, rank, getattr(stream, "epoch", 0)
+        self._seed, self._rank = seed, rank
+        self._epoch, self._first = getattr(stream, "epoch", 0), 0
 
     def __len__(self) -> int:
         """Count the samples that an epoch of this process has."""
@@ -159,17 +162,29 @@ class ReplayStream(IterableDataset[Sample]):
             len(self._stream) // self._new_per_batch * (self._new_per_batch + self._old_per_batch)
         )
 
+    def start(self, epoch: int, first: int) -> None:
+        """See `ShardStream`."""
+        self._stream.start(epoch, first)
+        self._epoch, self._first = epoch, first
+
     def __iter__(self) -> Iterator[Sample]:
         assert isinstance(self._old, Sized)
         worker = get_worker_info()
-        place = f"{self._rank} {worker.id if worker else 0}"
-        order = old_order(len(self._old), seed_of(self._seed, place), self._epoch)
-        self._epoch += 1
-        for number, sample in enumerate(self._stream, start=1):
+        number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        epoch, batch = self._epoch, self._first + number
+        self._epoch, self._first = epoch + 1, 0
+        order = old_order(len(self._old), seed_of(self._seed, f"{self._rank}"), epoch)
+        passed = 0  # Old samples of the batches before.
+        for count, sample in enumerate(self._stream, start=1):
             yield sample
-            if number % self._new_per_batch == 0:
-                for _ in range(self._old_per_batch):
-                    yield self._old[next(order)]
+            if count % self._new_per_batch == 0:
+                place = batch * self._old_per_batch
+                for index in islice(order, place - passed, place - passed + self._old_per_batch):
+                    with seeded(seed_of(self._seed, epoch, self._rank, "old", place)):
+                        old = self._old[index]
+                    yield old
+                    place += 1
+                passed, batch = place, batch + workers
 
 
 def old_order(count: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> Iterator[int]:

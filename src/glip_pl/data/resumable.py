@@ -8,7 +8,7 @@ epoch; what lies before is skipped by the sampler, and no image of it is read.
 
 from collections.abc import Callable, Iterator, Sized
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -27,6 +27,13 @@ class _Batches(Protocol):
     def __iter__(self) -> Iterator[list[Any]]: ...
 
     def __len__(self) -> int: ...
+
+
+@runtime_checkable
+class _Starting(Protocol):
+    """What can start within an epoch."""
+
+    def start(self, epoch: int, first: int) -> None: ...
 
 
 class PlacedBatches(Sampler[list[Placed]]):
@@ -63,6 +70,11 @@ class PlacedBatches(Sampler[list[Placed]]):
         self.epoch = epoch
         if hasattr(self._batches.sampler, "set_epoch"):
             self._batches.sampler.set_epoch(epoch)
+
+    def start(self, epoch: int, first: int) -> None:
+        """Leave out the batches of an epoch before the first one."""
+        self.set_epoch(epoch)
+        self.first = first
 
     def __iter__(self) -> Iterator[list[Placed]]:
         for number, batch in enumerate(islice(self._batches, self.first, None), self.first):
@@ -101,11 +113,11 @@ class ResumableLoader(DataLoader[Sample]):
     """A loader that can start within an epoch.
 
     Attributes:
-        first_batch: Returns the batch that an epoch starts with. Set once the loader is built,
-            since Lightning builds loaders again from the arguments of `DataLoader`.
+        place: Returns the epoch and the batch that the run goes on with. Set once the loader is
+            built, since Lightning builds loaders again from the arguments of `DataLoader`.
     """
 
-    first_batch: Callable[[int], int] | None = None
+    place: Callable[[], tuple[int, int]] | None = None
 
     def state_dict(self) -> dict[str, int]:
         """Return nothing: the place travels with the data module's state.
@@ -121,7 +133,8 @@ class ResumableLoader(DataLoader[Sample]):
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         # A generator: Lightning asks for the iterator of a resumed run before it tells the epoch,
         # and workers would begin to load the first one.
-        places = self.batch_sampler
-        if isinstance(places, PlacedBatches) and self.first_batch is not None:
-            places.first = self.first_batch(places.epoch)
+        if self.place is not None:
+            starting = self.dataset if self.batch_sampler is None else self.batch_sampler
+            if isinstance(starting, _Starting):
+                starting.start(*self.place())
         yield from super().__iter__()

@@ -3,8 +3,6 @@
 import random
 from collections import deque
 from collections.abc import Iterator
-from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +14,25 @@ from glip_pl.data.datasets.base import GroundingDataset
 from glip_pl.data.formats.webdataset.webdataset import Shards, stream_records
 from glip_pl.data.images import read_image
 from glip_pl.structures import Sample
+from glip_pl.system.seeds import seed_of, seeded
 
-# Samples, with the bytes of their images, that the next one is drawn from.
+# Samples, with the bytes of their images, that a process draws the next one from.
 _BUFFER = 1000
+# Many numbers of workers divide it.
+_MOST_LANES = 24
 
 
 class ShardStream(IterableDataset[Sample]):
     """The samples of a training set in its shards' order, mixed anew in every epoch.
 
-    Shards are dealt to the loaders of all processes, which read them one after the other; a buffer
-    mixes what they read. Every loader gives as many samples as the others: one whose shards have
-    fewer starts over, and one whose shards have more leaves the rest, other ones in every epoch.
+    Shards are dealt to the lanes of all processes. A lane reads its shards one after the other, and
+    a buffer mixes what it reads; batches come of each lane in turn. Every lane gives as many
+    samples as the others: one whose shards have fewer starts over, and one whose shards have more
+    leaves the rest, other ones in every epoch.
+
+    The lanes of a process, and so its batches, are the same with any number of workers. A worker
+    reads the lanes of its batches; no lane is read twice where the number of workers divides that
+    of lanes. What a sample draws depends on its place alone.
     """
 
     def __init__(
@@ -46,7 +52,7 @@ class ShardStream(IterableDataset[Sample]):
         Args:
             dataset: Makes samples of records.
             shards: What to read.
-            batch_size: Samples per batch; every loader fills whole ones.
+            batch_size: Samples per batch; every lane fills whole ones.
             rank: This process.
             world: How many processes there are.
             num_workers: Loaders of each process; with 0 it loads itself.
@@ -57,71 +63,107 @@ class ShardStream(IterableDataset[Sample]):
             ValueError: There are fewer shards than loaders, or less than a batch for each.
         """
         self.dataset, self.shards = dataset, shards
-        self.rank, self.world, self.seed, self.epoch = rank, world, seed, epoch
-        self._loaders = max(num_workers, 1)
-        everywhere = world * self._loaders
+        self.rank, self.world, self.seed = rank, world, seed
+        self.epoch, self.first, self._batch_size = epoch, 0, batch_size
+        loaders = max(num_workers, 1)
+        everywhere = world * loaders
         if len(shards.files) < everywhere:
             raise ValueError(
                 f"{len(shards.files)} shards cannot be shared by {everywhere} loaders ({world} "
-                f"processes with {self._loaders}); lower data.num_workers, or write smaller shards"
+                f"processes with {loaders}); lower data.num_workers, or write smaller shards"
             )
-        self._share = shards.count // everywhere // batch_size * batch_size
-        if self._share == 0:
+        if shards.count // everywhere < batch_size:
             raise ValueError(
                 f"{shards.count} records are less than a batch of {batch_size} for each of "
                 f"{everywhere} loaders; lower data.batch_size or data.num_workers"
             )
+        whole = shards.count // (world * batch_size)
+        self.lanes = min(len(shards.files) // world, _MOST_LANES, whole)
+        self._batches = whole // self.lanes
+
+    def start(self, epoch: int, first: int) -> None:
+        """Begin the next reading with an epoch and a batch of it, in workers that start then."""
+        self.epoch, self.first = epoch, first
 
     def __len__(self) -> int:
         """Count the samples that an epoch of this process has."""
-        return self._share * self._loaders
+        return self._batches * self.lanes * self._batch_size
 
     def __iter__(self) -> Iterator[Sample]:
         worker = get_worker_info()
-        loader = self.rank * self._loaders + (worker.id if worker else 0)
-        seed = self.seed + self.epoch
-        # Loaders live as long as the training, so that each counts the epochs for itself.
-        self.epoch += 1
-        generator = torch.Generator().manual_seed(seed)
+        number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        epoch, first = self.epoch, self.first
+        # Without `start`, workers live as long as the training and count the epochs for themselves.
+        self.epoch, self.first = epoch + 1, 0
+        generator = torch.Generator().manual_seed(self.seed + epoch)
         order = torch.randperm(len(self.shards.files), generator=generator).tolist()
-        files = [self.shards.files[i] for i in order[loader :: self.world * self._loaders]]
-        mixing = random.Random(f"{seed} {loader}")
-        yield from islice(self._samples(files, mixing), self._share)
+        lanes: dict[int, _Lane] = {}
+        for batch in range(first + number, self._batches * self.lanes, workers):
+            turn, own = divmod(batch, self.lanes)
+            place = self.rank * self.lanes + own
+            if own not in lanes:
+                files = [self.shards.files[i] for i in order[place :: self.world * self.lanes]]
+                mixing = random.Random(f"{self.seed + epoch} {place}")
+                lanes[own] = _Lane(self, files, mixing)
+            for k in range(turn * self._batch_size, (turn + 1) * self._batch_size):
+                with seeded(seed_of(self.seed, epoch, place, k)):
+                    sample = lanes[own].sample(k)
+                yield sample
         self._tell()
-
-    def _samples(self, files: list[Path], mixing: random.Random) -> Iterator[Sample]:
-        """Read the files over and over."""
-        while True:
-            given = 0
-            for record, content in shuffle(_BUFFER, _BUFFER, rng=mixing)(self._records(files)):
-                read = partial(read_image, record.path, size=record.size, content=content)
-                try:
-                    image = read(short_side=self.dataset.short_side)
-                except ValueError as error:
-                    if self.dataset.strict:
-                        raise
-                    self.dataset.note_unreadable(record, error)
-                    continue
-                given += 1
-                yield self.dataset.finished(record, image)
-            if not given:
-                names = ", ".join(file.name for file in files)
-                raise ValueError(f"no sample of {names} can be used; run glip data check on them")
-
-    def _records(self, files: list[Path]) -> Iterator[tuple[Any, bytes]]:
-        recent: deque[Any] = deque(maxlen=_BUFFER)
-        # Captions are packed with those of other images: here, of the last ones read.
-        self.dataset.remember(recent)
-        for records, content in stream_records(files, self.dataset.problems):
-            found = self.dataset.select(self.shards.with_records(records))
-            usable = self.dataset.fitting(found)
-            if self.dataset.strict:
-                self._tell()
-            for record in usable:
-                recent.append(record)
-                yield record, content
 
     def _tell(self) -> None:
         # Told by the loader, since one in a process of its own has the problems for itself.
         self.dataset.tell(self.shards.common.images, self.dataset.problems)
         self.dataset.problems.clear()
+
+
+class _Lane:
+    """The readable records of some shards, over and over, in a mixed order."""
+
+    def __init__(self, stream: ShardStream, files: list[Path], mixing: random.Random) -> None:
+        self._stream, self._dataset = stream, stream.dataset
+        self._files, self._mixing = files, mixing
+        # Captions are packed with those of other images: here, of the last ones read.
+        self._recent: deque[Any] = deque(maxlen=_BUFFER)
+        self._given = 0
+        self._mixed = self._endless()
+
+    def sample(self, k: int) -> Sample:
+        """Make the k-th sample; what lies before it is passed over."""
+        while True:
+            record, content = next(self._mixed)
+            skipped = self._given < k
+            # What is passed over is decoded as small as can be, to leave out the same broken ones.
+            side = 1 if skipped else self._dataset.short_side
+            try:
+                image = read_image(record.path, size=record.size, short_side=side, content=content)
+            except ValueError as error:
+                if self._dataset.strict:
+                    raise
+                self._dataset.note_unreadable(record, error)
+                continue
+            self._given += 1
+            if not skipped:
+                self._dataset.remember(self._recent)
+                return self._dataset.finished(record, image)
+
+    def _endless(self) -> Iterator[tuple[Any, bytes]]:
+        buffer = max(_BUFFER // self._stream.lanes, 1)
+        while True:
+            given = self._given
+            yield from shuffle(buffer, buffer, rng=self._mixing)(self._records())
+            if self._given == given:
+                names = ", ".join(file.name for file in self._files)
+                raise ValueError(f"no sample of {names} can be used; run glip data check on them")
+
+    def _records(self) -> Iterator[tuple[Any, bytes]]:
+        for records, content in stream_records(self._files, self._dataset.problems):
+            found = self._dataset.select(self._stream.shards.with_records(records))
+            usable = self._dataset.fitting(found)
+            if self._dataset.strict:
+                self._stream._tell()
+            for record in usable:
+                self._recent.append(record)
+                yield record, content
+        if self._dataset.strict:
+            self._stream._tell()
