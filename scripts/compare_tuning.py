@@ -27,10 +27,10 @@ from glip_pl.data.descriptors import read_descriptor
 from glip_pl.data.replay import Replay
 from glip_pl.inference.scoring import score_sets
 from glip_pl.results import SaveResults
+from glip_pl.training.from_weights import open_task, write_checkpoint
 from glip_pl.training.optim import OptimizerSettings
 from glip_pl.training.task import GroundingTask
 from glip_pl.tuning.lora import merge
-from glip_pl.weights.opening import open_task, write_checkpoint
 
 ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 SLOW = {"lr": 3e-4, "backbone_lr": 3e-5, "text_lr": 1e-4, "warmup_steps": 30}

@@ -8,6 +8,7 @@ import torch
 from pytorch_lightning.cli import instantiate_module
 from torch import Tensor
 
+from glip_pl.training.from_weights import task_of
 from glip_pl.training.task import GroundingTask
 from glip_pl.weights import Weights
 from glip_pl.weights.official.architecture import GLIP_L, GLIP_T, GLIP_T_A
@@ -67,7 +68,7 @@ def recipe_task(model: str) -> GroundingTask:
     with torch.device("meta"):
         empty = instantiate_module(GroundingTask, described).model
     conversion = from_official(recipe_state(model), empty, deep=architecture.deep)
-    return Weights(described, conversion.state).build().eval()
+    return task_of(Weights(described, conversion.state)).eval()
 
 
 def recipe_image(height: int, width: int, seed: int) -> np.ndarray:

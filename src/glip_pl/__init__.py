@@ -11,6 +11,10 @@ _EXPORTS = {
     "GLIP": "glip_pl.model",
     "GroundingDataModule": "glip_pl.data",
     "GroundingTask": "glip_pl.training.task",
+    "Options": "glip_pl.inference.options",
+    "Predictor": "glip_pl.inference.predictor",
+    "Result": "glip_pl.inference.result",
+    "load": "glip_pl.inference.predictor",
 }
 
 

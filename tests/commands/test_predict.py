@@ -1,12 +1,18 @@
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers import write_image
+from models import random_weights, write_checkpoint
 from PIL import Image
 
+import glip_pl
 from glip_pl.cli import main
-from glip_pl.commands.predict import image_files, unnamed
+from glip_pl.inference.files import Outputs, RecordFile, image_files
+from glip_pl.inference.network import unnamed
 from glip_pl.prompts.request import parse_caption
 from glip_pl.structures import Detections
 
@@ -93,7 +99,7 @@ def test_predict_writes_a_picture_and_a_record_per_image(checkpoint, shapes_root
     (record,) = json.loads((out / "predictions.json").read_text())
     assert record["image"] == str(image)
     assert {d["phrase"] for d in record["detections"]} <= {"red circle", "blue square", "unknown"}
-    picture = np.asarray(Image.open(out / f"{image.stem}.png"))
+    picture = np.asarray(Image.open(out / image.name))
     assert f"{image.name}: " in capsys.readouterr().out
     # A small image is enlarged by a whole factor, so that the words can be read.
     assert picture.shape == (384, 384, 3)
@@ -119,11 +125,98 @@ def test_what_predict_refuses(checkpoint, shapes_root, tmp_path, capsys, option,
     assert message in capsys.readouterr().err
 
 
-def test_a_broken_image_is_named(checkpoint, tmp_path, capsys):
-    broken = tmp_path / "broken.jpg"
-    broken.write_bytes(b"no image")
+@pytest.fixture
+def ready(tmp_path):
+    """Options of a model that is there at once."""
+    checkpoint = write_checkpoint(tmp_path / "random.ckpt", random_weights())
+    return [f"--weights={checkpoint}", "--prompt=red circle.", f"--output={tmp_path}/out"]
 
-    with pytest.raises(SystemExit):
-        main(["predict", f"--ckpt_path={checkpoint}", f"--image={broken}", "--prompt=cat."])
 
-    assert "broken.jpg" in capsys.readouterr().err
+def write(folder, *names):
+    for k, name in enumerate(names):
+        write_image(folder / name, 40, 60, seed=k)
+
+
+def test_what_cannot_be_read_is_listed_and_the_rest_done(ready, tmp_path, capsys):
+    write(tmp_path / "in", "1.png", "4.png")
+    (tmp_path / "in/2.jpg").write_bytes(b"no image")
+    (tmp_path / "in/3.jpg").mkdir()
+    os.mkfifo(tmp_path / "in/5.jpg")
+
+    with pytest.raises(SystemExit) as stopped:
+        main(["predict", *ready, f"--image={tmp_path}/in"])
+
+    assert stopped.value.code == 1
+    records = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert [Path(record["image"]).name for record in records] == ["1.png", "4.png"]
+    told = capsys.readouterr().err
+    assert "3 of 5 images failed" in told
+    assert "it is a folder" in told
+    assert "5.jpg: " in told
+
+
+def test_an_input_is_never_written_over(ready, tmp_path):
+    write(tmp_path / "own", "a.png")
+    before = (tmp_path / "own/a.png").read_bytes()
+
+    main(["predict", *ready, f"--image={tmp_path}/own", f"--output={tmp_path}/own"])
+
+    assert (tmp_path / "own/a.png").read_bytes() == before
+    assert (tmp_path / "own/a-found.png").is_file()
+
+
+def test_every_input_has_a_picture_of_its_own(tmp_path):
+    names = ["a.jpg", "a.png", "a.bmp", "a.bmp.png", "sub/a.jpg", "other/a.jpg"]
+    outputs = Outputs(tmp_path / "out", [tmp_path / name for name in names])
+
+    pictures = [outputs.picture_of(tmp_path / name) for name in names]
+
+    assert len(set(pictures)) == len(names)
+    assert pictures[0] == tmp_path / "out/a.jpg"
+    assert pictures[4] == tmp_path / "out/sub/a.jpg"
+
+
+def test_a_jpeg_stays_one(ready, tmp_path):
+    Image.new("RGB", (60, 40)).save(tmp_path / "a.jpeg")
+
+    main(["predict", *ready, f"--image={tmp_path}/a.jpeg"])
+
+    assert Image.open(tmp_path / "out/a.jpeg").format == "JPEG"
+
+
+def test_the_records_so_far_are_a_whole_file(tmp_path):
+    with RecordFile(tmp_path / "r.json") as kept:
+        assert json.loads((tmp_path / "r.json").read_text()) == []
+        for k in range(3):
+            kept.add({"k": k})
+            assert len(json.loads((tmp_path / "r.json").read_text())) == k + 1
+
+
+def test_the_command_finds_what_the_api_finds(ready, tmp_path):
+    write(tmp_path / "in", "1.png", "2.png")
+    main(["predict", *ready, f"--image={tmp_path}/in", "--threshold=0.4"])
+
+    model = glip_pl.load(tmp_path / "random.ckpt")
+    alone = [
+        model.predict(tmp_path / "in" / name, "red circle.", threshold=0.4)[0].to_dict()
+        for name in ("1.png", "2.png")
+    ]
+
+    assert json.loads((tmp_path / "out/predictions.json").read_text()) == alone
+
+
+def test_a_strip_of_an_image_takes_no_memory(ready, tmp_path):
+    write_image(tmp_path / "in/wide.png", 1, 4000)
+    write_image(tmp_path / "in/tall.png", 4000, 1)
+
+    main(["predict", *ready, f"--image={tmp_path}/in", "--pictures=false"])
+
+    assert len(json.loads((tmp_path / "out/predictions.json").read_text())) == 2
+
+
+def test_a_name_that_the_training_never_had_is_told(ready, tmp_path, capsys):
+    write(tmp_path, "a.png")
+
+    main(["predict", *ready, f"--image={tmp_path}/a.png", "--prompt=dog"])
+
+    assert "trained on 3 names; 'dog' is none of them" in capsys.readouterr().out

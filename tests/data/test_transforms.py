@@ -20,6 +20,8 @@ SAME_SIZE = {"short_sides": [40], "max_side": 60}  # The samples are 40 x 60 pix
         ((800, 800), (800, 800)),
         ((612, 612), (800, 800)),
         ((101, 3000), (45, 1336)),  # The short side is rounded first: 1333 * 101 / 3000 = 44.9.
+        ((1, 4000), (1, 1333)),  # A strip is clamped, and never thinner than a pixel.
+        ((4000, 5), (1333, 2)),
     ],
 )
 def test_a_resize_keeps_the_ratio_and_rounds_as_official_glip(size, wanted):

@@ -107,10 +107,11 @@ def test_text_contrasts_with_every_colour_of_the_palette():
     for k, paint in enumerate(PALETTE):
         picture = draw(GREY, BOX, ["WWW"], colors=[k])
         tab = picture[120:150, 100:200].reshape(-1, 3).astype(int)
-        text = (255, 255, 255) if (tab == 255).all(-1).any() else (0, 0, 0)
+        # The letters' edges are blended, and thin strokes are nothing else.
+        text = max(((255, 255, 255), (0, 0, 0)), key=lambda color: contrast(paint, color))
 
-        assert (tab == text).all(-1).any()
-        assert contrast(paint, text) >= 3
+        assert (abs(tab - text).max(-1) < 60).any()
+        assert contrast(paint, text) >= 4.5
 
 
 def contrast(one, other):

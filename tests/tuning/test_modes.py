@@ -9,10 +9,11 @@ from glip_pl.model import PARTS
 from glip_pl.prompts import Prompt
 from glip_pl.text import TinyBert
 from glip_pl.text.tuned_prompt import TunedPrompt
+from glip_pl.training.from_weights import task_of
 from glip_pl.training.optim import OptimizerSettings, layers_above
 from glip_pl.training.task import GroundingTask
 from glip_pl.tuning.modes import Tuning
-from glip_pl.weights import read_run
+from glip_pl.weights import read_weights
 
 
 def learning(model):
@@ -154,7 +155,7 @@ def test_every_mode_trains_saves_whole_weights_and_resumes(mode, shapes_argument
     main(["fit", *arguments])
     path = tmp_path / "runs/run/version_0/checkpoints/last.ckpt"
 
-    task = read_run(path)
+    task = task_of(read_weights(str(path)))
     main(["fit", *arguments, f"--ckpt_path={path}", "--trainer.max_epochs=2"])
 
     assert isinstance(task, GroundingTask)

@@ -53,7 +53,6 @@ def tiny_bert(monkeypatch):
         return config, tokenizer, BertModel(config, add_pooling_layer=False)
 
     monkeypatch.setattr("glip_pl.text.encoders.read_bert", read)
-    monkeypatch.setattr("glip_pl.weights.convert.read_bert", read)
 
 
 def official_state(architecture):
@@ -161,15 +160,14 @@ def test_the_receipt_accounts_for_every_tensor(checkpoint, tmp_path, capsys):
 
 def test_a_folder_and_its_source_are_the_same_model(checkpoint, tmp_path):
     convert(checkpoint, tmp_path / "ours")
-    folder, source = (read_weights(str(p)).build().eval() for p in (tmp_path / "ours", checkpoint))
+    folder, source = (read_weights(str(p)).build() for p in (tmp_path / "ours", checkpoint))
     images = torch.randint(0, 256, (1, 3, 64, 96), dtype=torch.uint8)
     mask = torch.ones(1, 64, 96, dtype=torch.bool)
     prompt = glip_pl.prompts.PromptTemplate().join(["cat", "dog"])
 
     with torch.no_grad():
         outputs = [
-            task.model(images, mask, task.model.text.tokenizer([prompt]))
-            for task in (folder, source)
+            model(images, mask, model.text.tokenizer([prompt])) for model in (folder, source)
         ]
 
     assert torch.equal(outputs[0].logits, outputs[1].logits)
@@ -199,8 +197,8 @@ def test_the_offsets_of_prompt_tuning_stay_both_ways(tiny_bert, tmp_path):
     convert(tmp_path / "official.pth", tmp_path / "ours")
     convert(tmp_path / "ours", tmp_path / "back.pth")
 
-    task = read_weights(str(tmp_path / "ours")).build()
-    assert task.model.prompt.weight.equal(table)
+    model = read_weights(str(tmp_path / "ours")).build()
+    assert model.prompt.weight.equal(table)
     back = torch.load(tmp_path / "back.pth", weights_only=True)["model"]
     assert back["rpn.tunable_linear.weight"].equal(table)
 
@@ -329,7 +327,7 @@ def test_official_weights_predict(checkpoint, shapes_root, tmp_path):
 
     first, second = (json.loads((tmp_path / f"{k}/predictions.json").read_text()) for k in (0, 1))
     assert first == second
-    assert (tmp_path / "0" / f"{image.stem}.png").is_file()
+    assert (tmp_path / "0" / image.name).is_file()
 
 
 def test_predicting_needs_one_model(capsys, shapes_root):

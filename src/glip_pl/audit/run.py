@@ -23,7 +23,7 @@ from glip_pl.model import GLIP
 from glip_pl.prompts import PromptTemplate
 from glip_pl.prompts.compiler import compile_names
 from glip_pl.structures import Detections, Question, Sample, Truth
-from glip_pl.weights.opening import open_model
+from glip_pl.weights import read_weights
 
 ENSEMBLE = "ensemble of all"
 # Names that most sets do not have, far apart from each other.
@@ -57,7 +57,7 @@ def audit_weights(
         What the file holds: AP per variant and class, their spread, and the share of the true boxes
         whose best name is another one than in the prompt as given.
     """
-    model = open_model(weights)
+    model = read_weights(weights).build()
     described = read_descriptor(data, root=root)
     name, dataset = next(iter(open_sets(described, model, split).items()))
     if not isinstance(dataset, CategoryDetection):

@@ -21,9 +21,9 @@ from glip_pl.benchmark.vocabulary import names_to_detect
 from glip_pl.benchmark.workload import Detect, DetectOfficially, Train, Workload, random_task
 from glip_pl.system.machine import choose_device, device_name
 from glip_pl.system.memory import keep_freed_memory
+from glip_pl.training.from_weights import task_of
 from glip_pl.training.task import GroundingTask
-from glip_pl.weights import read_run, read_weights
-from glip_pl.weights.run_checkpoint import read_checkpoint
+from glip_pl.weights import read_weights
 
 
 @dataclass(frozen=True)
@@ -137,12 +137,10 @@ def benchmark(
 
 
 def _task(model: str, weights: str | None, ckpt_path: str | None) -> GroundingTask:
-    if weights is not None:
-        return read_weights(weights).build()
-    if ckpt_path is not None:
-        read_checkpoint(ckpt_path)
-        return read_run(ckpt_path)
-    return random_task(model)
+    if weights is not None and ckpt_path is not None:
+        raise ValueError("--weights and --ckpt_path exclude each other; pass one of them")
+    source = weights or ckpt_path
+    return random_task(model) if source is None else task_of(read_weights(source))
 
 
 def _names(given: str) -> list[str]:

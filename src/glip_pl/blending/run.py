@@ -12,7 +12,7 @@ from glip_pl.blending.blend import blend_states
 from glip_pl.data.descriptors import read_descriptor
 from glip_pl.inference.chart import line_chart
 from glip_pl.inference.scoring import Split, score_sets
-from glip_pl.weights.opening import open_task, write_checkpoint
+from glip_pl.training.from_weights import open_task, write_checkpoint
 
 Scores = dict[float, dict[str, float]]
 

@@ -16,7 +16,7 @@ from glip_pl.data import CategoryDetection, GroundingDataset
 from glip_pl.data.descriptors import read_descriptor
 from glip_pl.inference.chart import line_chart
 from glip_pl.inference.scoring import Split, detected, open_sets
-from glip_pl.weights.opening import open_model
+from glip_pl.weights import read_weights
 from glip_pl.weights.run_checkpoint import read_checkpoint
 
 ABOUT = "about.json"
@@ -49,7 +49,7 @@ def calibrate_weights(
     if precision is not None and not 0 < precision <= 1:
         raise ValueError(f"--precision={precision} must lie between 0 and 1, for example 0.9")
     _check_target(weights)
-    model, described = open_model(weights), read_descriptor(data, root=root)
+    model, described = read_weights(weights).build(), read_descriptor(data, root=root)
     sets = open_sets(described, model, split)
     name, dataset = next(iter(sets.items()))
     names = _names(dataset)

@@ -41,8 +41,8 @@ def merge(weights: str, adapters: list[Path], output: Path) -> None:
             add up.
         output: A .ckpt file.
     """
+    from glip_pl.training.from_weights import open_task, write_checkpoint
     from glip_pl.tuning.adapters import with_adapters
-    from glip_pl.weights.opening import open_task, write_checkpoint
 
     task = open_task(weights)
     merged = with_adapters(task.model.state_dict(), adapters)

@@ -1,4 +1,4 @@
-"""``glip convert``: checkpoints of official GLIP to folders of weights, and back."""
+"""``glip convert``: weights of any kind to a folder, and models of official GLIP back to a .pth."""
 
 from glip_pl.commands.parser import run_function
 
@@ -8,15 +8,15 @@ def run(args: list[str]) -> None:
     run_function(convert, args, positional=True)
 
 
-def convert(source: str, target: str) -> None:
-    """Convert a checkpoint of official GLIP to a folder of weights, or such a folder back.
+def convert(source: str, target: str, *, trust: list[str] | None = None) -> None:
+    """Convert weights of any kind to a folder, or a model of official GLIP back to a .pth file.
 
     Args:
-        source: An official .pth file or the name of a published checkpoint (glip_t_a, glip_t_b,
-            glip_t_c, glip_t, glip_l); or, for the way back, a folder of weights or a .ckpt that
-            `glip fit` wrote with such a model.
-        target: The folder to write; for the way back, the .pth file to write.
+        source: A run's .ckpt, an official .pth, the name of a published checkpoint (glip_t_a,
+            glip_t_b, glip_t_c, glip_t, glip_l), a folder of weights, or hf:user/repo.
+        target: The folder to write; or a file that ends in .pth, for the code of official GLIP.
+        trust: Modules whose classes the weights may name.
     """
     from glip_pl.weights.convert import convert as write
 
-    write(source, target)
+    write(source, target, trust=trust)

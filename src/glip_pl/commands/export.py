@@ -32,8 +32,8 @@ def export(
     """
     from importlib.util import find_spec
 
-    from glip_pl.weights.opening import open_task
-    from glip_pl.weights.run_checkpoint import read_checkpoint
+    from glip_pl.training.from_weights import task_of
+    from glip_pl.weights import read_weights
 
     if format != "onnx":
         raise ValueError(f"there is no format {format!r}; --format=onnx is the only one")
@@ -44,11 +44,11 @@ def export(
         )
     from glip_pl.export.folder import ExportSettings, export_folder
 
-    task = open_task(weights)
-    evaluation = read_checkpoint(weights).get("evaluation", {}) if weights.endswith(".ckpt") else {}
+    opened = read_weights(weights)
+    task, about = task_of(opened).eval(), opened.about
     settings = ExportSettings(
-        short_side=short_side or evaluation.get("short_side", 800),
-        max_side=max_side or evaluation.get("max_side", 1333),
+        short_side=short_side or about.short_side,
+        max_side=max_side or about.max_side,
         class_names=tuple(task.class_names),
         postprocess=task.detector.postprocess,
         int8=int8,

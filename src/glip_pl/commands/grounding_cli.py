@@ -60,8 +60,21 @@ class GroundingCLI(LightningCLI):
             "--weights",
             type=str | None,
             default=None,
-            help="Start from these weights: a folder of `glip convert`, a file of official GLIP, "
-            "or a published name such as glip_t. To resume a run of `glip fit`, use --ckpt_path.",
+            help="Start from these weights: a .ckpt of `glip fit`, a folder of `glip convert`, a "
+            "file of official GLIP, a published name such as glip_t, or hf:user/repo. To resume a "
+            "run of `glip fit`, use --ckpt_path.",
+        )
+        parser.add_argument(
+            "--new",
+            type=list[str],
+            default=[],
+            help="Parts that start afresh where the weights do not fit them, such as [fusion].",
+        )
+        parser.add_argument(
+            "--trust",
+            type=list[str],
+            default=[],
+            help="Modules of your own whose classes the weights may name.",
         )
         parser.link_arguments("model.d_text", "model.text.init_args.d_text")
         # A plugin takes those of them that its constructor has.
@@ -121,7 +134,7 @@ class GroundingCLI(LightningCLI):
 
     def _take_weights(self, command: str, source: str) -> None:
         """Let the weights describe the model, or in training its text encoder alone."""
-        self._weights = read_weights(source)
+        self._weights = read_weights(source, trust=self.config[command].trust)
         described = self._weights.hyper_parameters
         if command == "fit":
             # The rest is chosen by the run, which may freeze or drop more than the original did.
@@ -131,7 +144,7 @@ class GroundingCLI(LightningCLI):
     def after_instantiate_classes(self) -> None:
         """Give the model its weights."""
         if self._weights is not None:
-            self._weights.give(self.model.model)
+            self._weights.give(self.model.model, new=self.config[self.config.subcommand].new)
 
 
 def quieten_lightning() -> None:

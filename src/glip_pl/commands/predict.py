@@ -1,43 +1,19 @@
 """``glip predict``: detect in image files what a prompt names, as pictures and JSON."""
 
-import glob
-import json
 import re
-from collections import Counter
-from collections.abc import Sequence
+import sys
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor
-from torchvision.ops import box_iou
+from typing import Any
 
 from glip_pl.commands.parser import run_function
-from glip_pl.data import Pipeline
-from glip_pl.data.collate import collate
-from glip_pl.data.images import read_image
-from glip_pl.inference.answers import settle
-from glip_pl.inference.detector import Detector
-from glip_pl.inference.postprocess import PostProcess
-from glip_pl.inference.visualize import draw
-from glip_pl.layers.precision import narrow_weights
-from glip_pl.prompts import PromptTemplate
-from glip_pl.prompts.compiled import CompiledPrompt
-from glip_pl.prompts.compiler import compile_names
-from glip_pl.prompts.request import compile_request
-from glip_pl.structures import Detections, Sample
-from glip_pl.system.machine import choose_device
+from glip_pl.inference.files import Outputs, RecordFile, image_files
+from glip_pl.inference.many import Failure, detections
+from glip_pl.inference.network import Precision
+from glip_pl.inference.options import Options
+from glip_pl.inference.predictor import load
 from glip_pl.system.memory import keep_freed_memory
-from glip_pl.training.task import GroundingTask
-from glip_pl.weights import read_run, read_weights
-from glip_pl.weights.run_checkpoint import read_checkpoint
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-UNKNOWN = "unknown"
-
-Precision = Literal["fp32", "bf16"]
+_MOST_PICTURES = 300  # Of so many files, pictures are drawn unasked.
 
 
 def run(args: list[str]) -> None:
@@ -51,22 +27,30 @@ def predict(
     image: str,
     prompt: str,
     *,
-    ckpt_path: str | None = None,
     weights: str | None = None,
+    ckpt_path: str | None = None,
     caption: bool = False,
-    threshold: float = 0.3,
+    threshold: float | None = None,
     nms_iou: float = 0.6,
     max_detections: int = 100,
-    best_only: bool = False,
-    unknown: bool = False,
+    best_only: bool = True,
     unwanted: str | None = None,
+    unknown: bool = False,
     short_side: int | None = None,
     max_side: int | None = None,
+    tile: int | None = None,
     output: str = "runs/predict",
+    pictures: bool | None = None,
+    batch_size: int = 8,
+    num_workers: int | None = None,
     device: str = "auto",
     precision: Precision = "fp32",
+    trust: list[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Detect what a prompt names, and write pictures with boxes and a JSON.
+
+    A file that cannot be read is left out; all of them are listed at the end, and the exit status
+    is then 1.
 
     Args:
         image: An image file, a folder or a glob such as "photos/*.jpg".
@@ -75,173 +59,90 @@ def predict(
             line, "names.txt" (.names and .csv, too); or with --caption a sentence, whose phrases
             are found by themselves or stand in brackets, "[a cat] on [the sofa]".
             "sofa | couch" is one name with two phrases.
-        ckpt_path: Checkpoint that `glip fit` wrote.
-        weights: In its place, a folder that `glip convert` wrote, a file of official GLIP, or the
-            name of a published checkpoint such as glip_t.
+        weights: A run's .ckpt, a folder of `glip convert`, a file of official GLIP, a published
+            name such as glip_t, or hf:user/repo.
+        ckpt_path: The same as weights.
         caption: Read the prompt as a sentence.
-        threshold: Scores below it are not shown.
+        threshold: Scores below it are not shown; by default what a calibration stored with the
+            weights, else 0.3.
         nms_iou: Of two boxes of one phrase that overlap more, the lower is dropped.
         max_detections: Boxes per image, over all names; LVIS counts 300.
-        best_only: Label each place with its best phrase only.
-        unknown: Also show, as "unknown", what the model was trained to see and the prompt does not
-            name.
+        best_only: Label each thing with its best phrase only; false shows all.
         unwanted: Names that are looked for as well, so that what they mean is not taken for
             something else, "mirror. toy."; their boxes are not shown. --not is the same.
+        unknown: Also show, as "unknown", what the model was trained to see and the prompt does not
+            name.
         short_side: Resize the shorter side to so many pixels; that of the training's evaluation by
             default.
         max_side: Longest side after the resize.
+        tile: Look for small objects in windows of so many pixels, too.
         output: Folder for the pictures and predictions.json.
+        pictures: Draw the boxes; by default for up to 300 files.
+        batch_size: Images at a time.
+        num_workers: Processes that read images; by default none for a few files.
         device: "auto", "cpu" or "cuda".
         precision: "fp32", or "bf16" for speed: scores move by a hundredth or so.
+        trust: Modules of your own whose classes the weights may name.
 
     Returns:
         What predictions.json holds: one record per image.
     """
-    task, evaluation = _load(ckpt_path, weights)
-    tokenizer = task.model.text.tokenizer
-    asked = compile_request(prompt, tokenizer, caption=caption, unwanted=unwanted)
+    if (ckpt_path is None) == (weights is None):
+        raise ValueError("glip predict needs a model; pass either --ckpt_path or --weights")
+    options = Options(
+        threshold=threshold,
+        nms_iou=nms_iou,
+        max_detections=max_detections,
+        best_only=best_only,
+        unknown=unknown,
+        short_side=short_side,
+        max_side=max_side,
+        tile=tile,
+    )
+    source = weights or ckpt_path or ""
+    model = load(source, device=device, precision=precision, trust=trust or [])
+    asked = model.compile(prompt, caption, unwanted)
     named = [repr(name) for name in asked.names]
     ending = f" and {len(named) - 20} more" if len(named) > 20 else ""
     print(f"looking for {', '.join(named[:20])}{ending}")
     for line in asked.report.lines():
         print(line)
-    known = [n for n in task.class_names if n.lower() not in {p.lower() for p in asked.names}]
-    if unknown and not task.class_names:
-        raise ValueError(
-            "--unknown needs the names of the training data, and this checkpoint was trained on "
-            "captions; drop --unknown"
-        )
-    others = compile_names(known, tokenizer) if unknown and known else None
-    find = Finder(
-        task.eval().to(choose_device(device)),
-        Pipeline(
-            short_sides=[short_side or evaluation.get("short_side", 800)],
-            max_side=max_side or evaluation.get("max_side", 1333),
-        ),
-        # A score is the root of phrase score and centerness, so none above it is lost.
-        PostProcess(score_threshold=threshold**2, nms_iou=nms_iou, max_detections=max_detections),
-        precision,
+    for line in model.hints(asked):
+        print(line)
+    files = image_files(image)
+    outputs = Outputs(Path(output), files)
+    draws = len(files) <= _MOST_PICTURES if pictures is None else pictures
+    records, failures = [], list[Failure]()
+    found = detections(
+        model,
+        [str(path) for path in files],
+        [asked] * len(files),
+        options,
+        batch_size=batch_size,
+        num_workers=num_workers,
     )
-    folder = Path(output)
-    folder.mkdir(parents=True, exist_ok=True)
-    records = []
-    for path in image_files(image):
-        pixels = read_image(path)
-        found, *rest = find(pixels, [asked] if others is None else [asked, others])
-        found = found.select(found.scores >= threshold)
-        if best_only:
-            found = found.best_of_each_place()
-        boxes, scores, colors = found.boxes, found.scores, found.phrases.tolist()
-        labels = [asked.names[k] for k in colors]
-        for of_known in rest:
-            more = unnamed(of_known, boxes, threshold)
-            boxes = torch.cat([boxes, more.boxes])
-            scores = torch.cat([scores, more.scores])
-            labels += [UNKNOWN] * len(more.scores)
-            colors += [-1] * len(more.scores)
-        texts = [f"{name} {score:.2f}" for name, score in zip(labels, scores.tolist(), strict=True)]
-        picture = draw(pixels, boxes, texts, colors=colors)
-        target = folder / f"{path.stem}.png"
-        Image.fromarray(picture).save(target)
-        counts = ", ".join(f"{count} {name}" for name, count in Counter(labels).items())
-        print(f"{path.name}: {counts or f'nothing above {threshold}'}; see {target}")
-        records.append(_record(path, labels, scores, boxes))
-    (folder / "predictions.json").write_text(json.dumps(records, indent=2) + "\n")
+    with RecordFile(outputs.folder / "predictions.json") as kept:
+        for path, result in zip(files, found, strict=True):
+            if isinstance(result, Failure):
+                failures.append(result)
+                print(f"{path.name}: {result.reason}")
+                continue
+            records.append(result.to_dict())
+            kept.add(records[-1])
+            seen = result.summary() or f"nothing above {threshold or 'the threshold'}"
+            if draws:
+                target = outputs.picture_of(path)
+                result.save(target)
+                seen += f"; see {target}"
+            print(f"{path.name}: {seen}")
+    if failures:
+        _report(failures, len(files))
     return records
 
 
-def _load(ckpt_path: str | None, weights: str | None) -> tuple[GroundingTask, dict[str, int]]:
-    """Load a model, and the sizes at which it was evaluated where they are known."""
-    if (ckpt_path is None) == (weights is None):
-        raise ValueError("glip predict needs a model; pass either --ckpt_path or --weights")
-    if weights is not None:
-        return read_weights(weights).build(), {}
-    assert ckpt_path is not None
-    evaluation: dict[str, int] = read_checkpoint(ckpt_path).get("evaluation", {})
-    task = read_run(ckpt_path)
-    return task, evaluation
-
-
-class Finder:
-    """A trained task with what stands around it at prediction."""
-
-    def __init__(
-        self,
-        task: GroundingTask,
-        pipeline: Pipeline,
-        postprocess: PostProcess,
-        precision: Precision,
-    ) -> None:
-        self.task, self.pipeline = task, pipeline
-        self.detector = Detector(task.model, postprocess)
-        self.bf16 = precision == "bf16"
-        if self.bf16:
-            narrow_weights(task.model)
-
-    @torch.inference_mode()
-    def __call__(self, pixels: np.ndarray, prompts: Sequence[CompiledPrompt]) -> list[Detections]:
-        """Detect in one image, uint8 [H, W, 3], what each prompt names; boxes are its pixels."""
-        device, found = self.task.device, []
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
-            image = None
-            for prompt in prompts:
-                sample = self.pipeline(_sample(pixels, prompt))
-                batch = collate([sample], self.task.model.text.tokenizer).to(device)
-                if image is None:
-                    image = self.task.model.encode_image(batch.images, batch.mask)
-                found += [settle(f, prompt.answers) for f in self.detector(batch, image)]
-        return [Detections(f.boxes.cpu(), f.scores.cpu(), f.phrases.cpu()) for f in found]
-
-
-def _sample(pixels: np.ndarray, prompt: CompiledPrompt) -> Sample:
-    """Make a sample of which nothing is known."""
-    count = len(prompt.names)
-    return Sample(
-        image=pixels,
-        prompt=PromptTemplate().join(prompt.names),
-        phrase_ids=torch.full((count,), -1),
-        original_size=(pixels.shape[0], pixels.shape[1]),
-        chunks=prompt.chunks,
-    )
-
-
-def unnamed(known: Detections, named: Tensor, threshold: float) -> Detections:
-    """Confident boxes of names that the prompt does not have, where no named box lies.
-
-    Args:
-        known: Detections of the training names that the prompt lacks.
-        named: [D, 4], boxes that the prompt's phrases took, xyxy pixels.
-        threshold: Least score.
-    """
-    sure = known.select(known.scores >= threshold)
-    if len(named) and len(sure.boxes):
-        sure = sure.select(box_iou(sure.boxes, named).amax(1) <= 0.5)
-    # One thing may answer to several names; as "unknown" it is shown once.
-    return sure.best_of_each_place(iou=0.5)
-
-
-def image_files(pattern: str) -> list[Path]:
-    """List the image files of a path, a folder or a glob.
-
-    Raises:
-        ValueError: There is none.
-    """
-    path = Path(pattern)
-    if path.is_dir():
-        files = [p for p in sorted(path.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
-    else:
-        files = [path] if path.is_file() else [Path(name) for name in sorted(glob.glob(pattern))]
-    if not files:
-        raise ValueError(
-            f"no image at {pattern!r}; pass a file, a folder with {', '.join(IMAGE_SUFFIXES)} "
-            'files, or a quoted glob such as "photos/*.jpg"'
-        )
-    return files
-
-
-def _record(path: Path, labels: list[str], scores: Tensor, boxes: Tensor) -> dict[str, Any]:
-    detections = [
-        {"phrase": label, "score": round(score, 4), "box": [round(x, 2) for x in box]}
-        for label, score, box in zip(labels, scores.tolist(), boxes.tolist(), strict=True)
-    ]
-    return {"image": str(path), "detections": detections}
+def _report(failures: list[Failure], count: int) -> None:
+    """List what failed, and end with status 1."""
+    sys.stderr.write(f"glip: {len(failures)} of {count} images failed:\n")
+    for failure in failures:
+        sys.stderr.write(f"  {failure.name}: {failure.reason}\n")
+    raise SystemExit(1)

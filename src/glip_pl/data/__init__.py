@@ -1,18 +1,26 @@
-"""Data: from annotation files to batches."""
+"""Data: from annotation files to batches.
+
+Names are imported when they are first used, so that prediction does without Lightning.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from glip_pl.data.collate import collate
-from glip_pl.data.datasets import (
-    CategoryDetection,
-    DatasetBuilder,
-    DescribedDetection,
-    GroundingDataset,
-    LvisDetection,
-    PhraseGrounding,
-    ReferringExpressions,
-)
-from glip_pl.data.images import read_image
-from glip_pl.data.module import GroundingDataModule
-from glip_pl.data.transforms import Pipeline
+
+if TYPE_CHECKING:
+    from glip_pl.data.datasets import (
+        CategoryDetection,
+        DatasetBuilder,
+        DescribedDetection,
+        GroundingDataset,
+        LvisDetection,
+        PhraseGrounding,
+        ReferringExpressions,
+    )
+    from glip_pl.data.images import read_image
+    from glip_pl.data.module import GroundingDataModule
+    from glip_pl.data.transforms import Pipeline
 
 __all__ = [
     "CategoryDetection",
@@ -27,3 +35,16 @@ __all__ = [
     "collate",
     "read_image",
 ]
+
+_MODULES = {
+    "GroundingDataModule": "module",
+    "Pipeline": "transforms",
+    "read_image": "images",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name of this package."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'datasets')}"), name)

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from PIL import Image
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # Importing it would ask a server otherwise.
 import albumentations as A
 import cv2
 
+from glip_pl.data.resize import resize_pixels
 from glip_pl.prompts import mirror
 from glip_pl.structures import Sample, Truth
 from glip_pl.system.image_size import keep_ratio_size
@@ -131,12 +131,12 @@ def _crop(sample: Sample) -> Sample:
 
 
 def _resize(sample: Sample, size: tuple[int, int]) -> Sample:
-    """Resize to (height, width), antialiased as Pillow does it: released weights expect that."""
+    """Resize pixels and boxes to (height, width)."""
     before = sample.image.shape[:2]
     if before == size:
         return sample
-    image = Image.fromarray(sample.image).resize(size[::-1], Image.Resampling.BILINEAR)
-    return replace(sample, image=np.array(image), truth=scaled(sample.truth, before, size))
+    image = resize_pixels(sample.image, size)
+    return replace(sample, image=image, truth=scaled(sample.truth, before, size))
 
 
 def scaled(truth: Truth | None, before: tuple[int, ...], after: tuple[int, ...]) -> Truth | None:

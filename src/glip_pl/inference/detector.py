@@ -6,6 +6,7 @@ An image is encoded once for all chunks of a vocabulary, and a caption once for 
 from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import chain
+from threading import Lock
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,9 @@ from glip_pl.model import GLIP
 from glip_pl.prompts.tokens import TokenBatch
 from glip_pl.structures import Batch, Detections, Question
 from glip_pl.text import TextEncoder
+
+# One for all caches, since a model that holds one is copied, and no lock can be.
+_ONE_AT_A_TIME = Lock()
 
 
 class Detector:
@@ -42,30 +46,40 @@ class Detector:
         self.texts = TextCache(model.text, cached_texts)
 
     @torch.no_grad()
-    def __call__(self, batch: Batch, image: PyramidFeatures | None = None) -> list[Detections]:
+    def __call__(
+        self,
+        batch: Batch,
+        image: PyramidFeatures | None = None,
+        *,
+        postprocess: PostProcess | None = None,
+    ) -> list[Detections]:
         """Detect in every image of a batch.
 
         Args:
             batch: Images and prompts.
             image: What `GLIP.encode_image` made of the images, where it is known already.
+            postprocess: How scores become detections in this call; by default that of the detector.
         """
+        chosen = postprocess or self.postprocess
         if image is None:
             image = self.model.encode_image(batch.images, batch.mask)
         chunks = [
-            self.postprocess(self.model.ground(image, self._text(tokens)), questions)
+            chosen(self.model.ground(image, self.text(tokens)), questions)
             for tokens, questions in _chunks(batch)
         ]
         if len(chunks) == 1:
             return chunks[0]
-        most = self.postprocess.max_detections
-        return [_best(found, most) for found in zip(*chunks, strict=True)]
+        return [_best(found, chosen.max_detections) for found in zip(*chunks, strict=True)]
 
-    def _text(self, tokens: TokenBatch) -> TextFeatures:
+    def text(self, tokens: TokenBatch) -> TextFeatures:
+        """Encode captions, or take them from the cache, with the offsets of a tuned prompt."""
         return self.model.with_prompt(self.texts(tokens), tokens)
 
 
 class TextCache:
     """Text features by content: the same tokens and the same weights give what was kept.
+
+    Threads may share it.
 
     Args:
         encoder: Encodes what is not kept; changing its weights in place, as training does, makes
@@ -80,6 +94,10 @@ class TextCache:
 
     def __call__(self, tokens: TokenBatch) -> TextFeatures:
         """Encode captions [B, M] as features [B, M, d_text]; padding has features of zero."""
+        with _ONE_AT_A_TIME:
+            return self._encode(tokens)
+
+    def _encode(self, tokens: TokenBatch) -> TextFeatures:
         state = self._current_state()
         if state != self._state:
             self._kept.clear()

@@ -45,6 +45,15 @@ class TextEncoder(nn.Module, ABC):
             f"{type(self).__name__} reads any words and takes no list of names"
         )
 
+    def write_files(self, folder: Path) -> dict[str, object]:
+        """Write what the encoder needs beside its weights, above all the tokenizer, into a folder.
+
+        Returns:
+            Arguments of the constructor that read it from there, paths relative to the folder's
+            parent; none for an encoder that needs no file.
+        """
+        return {}
+
     @abstractmethod
     def forward(self, tokens: TokenBatch) -> TextFeatures:
         """Encode tokenized captions [B, M] as features [B, M, d_text]."""
@@ -64,6 +73,7 @@ class BertEncoder(TextEncoder):
         ValueError: There is no BERT under that name, or it has fewer positions than `max_tokens`.
     """
 
+    tokenizer: WordPieceTokenizer
     tokenizer_class: type[WordPieceTokenizer] = WordPieceTokenizer
 
     def __init__(
@@ -94,6 +104,12 @@ class BertEncoder(TextEncoder):
         if self.frozen:
             self.bert.train(False)
         return self
+
+    def write_files(self, folder: Path) -> dict[str, object]:
+        """Write configuration and vocabulary."""
+        self.bert.config.save_pretrained(folder)
+        self.tokenizer.write(folder)
+        return {"pretrained": folder.name, "load_weights": False}
 
     def forward(self, tokens: TokenBatch) -> TextFeatures:
         """Encode tokenized captions [B, M] as features [B, M, d_text]."""
@@ -135,6 +151,8 @@ class TinyBert(TextEncoder):
         dropout: Dropout of features and attention in training.
     """
 
+    tokenizer: WordPieceTokenizer
+
     def __init__(
         self,
         *,
@@ -168,6 +186,12 @@ class TinyBert(TextEncoder):
             )
         self.d_text = d_text
         self.tokenizer = WordPieceTokenizer(tokenizer, max_tokens)
+
+    def write_files(self, folder: Path) -> dict[str, object]:
+        """Write configuration and vocabulary, for programs that do without this package."""
+        self.bert.config.save_pretrained(folder)
+        self.tokenizer.write(folder)
+        return {}
 
     def forward(self, tokens: TokenBatch) -> TextFeatures:
         """Encode tokenized captions [B, M] as features [B, M, d_text]."""

@@ -77,6 +77,10 @@ class WordPieceTokenizer:
         """Whether a part of each name is [UNK]."""
         return [self._tokenizer.unk_token_id in ids for ids in self._ids(names)]
 
+    def write(self, folder: Path) -> None:
+        """Write the vocabulary as transformers and tokenizers read it."""
+        self._tokenizer.save_pretrained(folder)
+
     def _ids(self, names: Sequence[str]) -> list[list[int]]:
         """Look up the word pieces of each name, without special tokens."""
         if not names:

@@ -6,8 +6,6 @@ names for good. A class that moves leaves its old path here.
 
 from typing import Any
 
-from jsonargparse import get_loader, set_loader
-
 # What was at "glip_pl.<old>" is at "glip_pl.<new>": modules, and classes that were renamed.
 _MOVED = {
     "callbacks": "training.callbacks",
@@ -70,6 +68,8 @@ def with_current_paths(described: Any) -> Any:
 
 def accept_moved_classes() -> None:
     """Let the parser read configuration files with the class paths of earlier versions."""
+    from jsonargparse import get_loader, set_loader  # Slow to import, and of use to commands alone.
+
     load = get_loader("yaml")
 
     def load_with_current_paths(text: str) -> Any:

@@ -1,113 +1,81 @@
-"""Weights apart from a training run: converted folders, official files, and published names.
+"""The opener of weights: every command and the Python API read models of all kinds by it."""
 
-A folder of weights, written by `glip convert`, holds ``model.safetensors``, ``model.yaml`` (the
-model in the words of `GroundingTask`), ``text/`` (configuration and vocabulary of the text
-encoder) and ``receipt.json`` (where each tensor comes from, and its hash).
-"""
-
-import hashlib
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
-from pytorch_lightning.cli import instantiate_module
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
-from glip_pl.model import GLIP
-from glip_pl.plugins import fusion_plugins
-from glip_pl.system.state_dicts import read_state_dict
-from glip_pl.training.task import GroundingTask
+from glip_pl.system.state_dicts import read_state_dict, refuse_non_finite
+from glip_pl.weights.about import About
+from glip_pl.weights.folder import read_folder
+from glip_pl.weights.hub import PREFIX, hub_folder
+from glip_pl.weights.network import build_network
 from glip_pl.weights.official.architecture import Architecture
 from glip_pl.weights.official.conversion import Conversion, from_official
 from glip_pl.weights.published import PUBLISHED, fetch
-from glip_pl.weights.run_checkpoint import read_checkpoint
+from glip_pl.weights.run_checkpoint import is_run_checkpoint, load_safely, read_checkpoint
+from glip_pl.weights.weights import Weights
 
-MODEL, DESCRIPTION, TEXT, RECEIPT = "model.safetensors", "model.yaml", "text", "receipt.json"
-
-
-@dataclass(frozen=True)
-class Weights:
-    """A model's description and its parameters.
-
-    Attributes:
-        hyper_parameters: The arguments of `GroundingTask`, classes as ``class_path`` and
-            ``init_args``.
-        state: The state dict of `GLIP`.
-    """
-
-    hyper_parameters: dict[str, Any]
-    state: dict[str, Tensor]
-
-    def build(self) -> GroundingTask:
-        """Build the task and give its model these weights."""
-        fusion_plugins()  # Makes the plugins known by name.
-        task: GroundingTask = instantiate_module(GroundingTask, self.hyper_parameters)
-        self.give(task.model)
-        return task
-
-    def give(self, model: GLIP) -> None:
-        """Load the parameters into a model.
-
-        Raises:
-            ValueError: The model is another one.
-        """
-        model.make_room(self.state)
-        own = model.state_dict()
-        unlike = [
-            name
-            for name in sorted(set(own) | set(self.state))
-            if not name.startswith(("backbone.pixel_", "prompt."))
-            and (
-                name not in own
-                or name not in self.state
-                or own[name].shape != self.state[name].shape
-            )
-        ]
-        if unlike:
-            raise ValueError(
-                f"the weights are of another model than the one asked for: {', '.join(unlike[:3])} "
-                f"({len(unlike)} in all) are not the same in both; choose the MODEL that the "
-                "weights belong to, for example glip_t"
-            )
-        model.load_state_dict(self.state, strict=False)
+_NETWORK = "model."  # Where a training run's state dict has the network.
 
 
-def read_run(path: str | Path) -> GroundingTask:
-    """Build the task of a checkpoint that a training run wrote, with its weights.
-
-    Raises:
-        ValueError: There is no such file, or it is not a checkpoint of this project.
-    """
-    checkpoint = read_checkpoint(path)
-    fusion_plugins()  # Makes the plugins known by name.
-    described = checkpoint["hyper_parameters"]
-    described = {key: value for key, value in described.items() if key != "_instantiator"}
-    task: GroundingTask = instantiate_module(GroundingTask, described)
-    task.on_load_checkpoint(checkpoint)
-    task.load_state_dict(checkpoint["state_dict"])
-    return task
-
-
-def read_weights(source: str) -> Weights:
+def read_weights(source: str, *, trust: Sequence[str] = ()) -> Weights:
     """Read weights of any kind.
 
     Args:
-        source: A folder that `glip convert` wrote, a file of official GLIP, or the name of a
-            published checkpoint.
+        source: A checkpoint of a training run, a folder that `glip convert` wrote, a file of
+            official GLIP, the name of a published checkpoint, or a folder on the hub, as
+            "hf:user/repo".
+        trust: Modules whose classes they may name, beside those of plugins.
 
     Raises:
-        ValueError: There is nothing there, or it is none of these.
+        ValueError: There is nothing there, it is none of these, or it is damaged.
     """
+    if source.startswith(PREFIX):
+        return read_folder(hub_folder(source), trust=trust, name=source)
     if Path(source).is_dir():
-        return _read_folder(Path(source))
-    architecture, conversion = convert_official(source)
-    return Weights(architecture.hyper_parameters(), conversion.state)
+        return read_folder(Path(source), trust=trust)
+    if is_official(source):
+        return of_official(source, *convert_official(source))
+    return of_checkpoint(read_checkpoint(source, trust=trust), source)
+
+
+def is_official(source: str) -> bool:
+    """Whether weights are read as a file of official GLIP: all files but those of our runs."""
+    path = Path(source)
+    if source.startswith(PREFIX) or path.is_dir():
+        return False
+    if not path.is_file():
+        return path.suffix != ".ckpt"
+    return path.suffix == ".safetensors" or not is_run_checkpoint(load_safely(path))
+
+
+def of_official(source: str, architecture: Architecture, conversion: Conversion) -> Weights:
+    """Describe what `convert_official` returned.
+
+    Raises:
+        ValueError: Numbers are not finite.
+    """
+    refuse_non_finite(conversion.state, f"{source!r} is not loaded")
+    trained_on = PUBLISHED[source].trained_on.split(", ") if _is_published(source) else ()
+    return Weights(
+        architecture.hyper_parameters(),
+        conversion.state,
+        source,
+        About(trained_on=tuple(trained_on)),
+    )
+
+
+def of_checkpoint(checkpoint: dict[str, Any], source: str) -> Weights:
+    """Take the weights out of what `read_checkpoint` returned."""
+    described = {k: v for k, v in checkpoint["hyper_parameters"].items() if k != "_instantiator"}
+    state = {
+        name.removeprefix(_NETWORK): value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith(_NETWORK)
+    }
+    return Weights(described, state, source, About.of_checkpoint(checkpoint))
 
 
 def convert_official(source: str) -> tuple[Architecture, Conversion]:
@@ -116,9 +84,11 @@ def convert_official(source: str) -> tuple[Architecture, Conversion]:
     Raises:
         ValueError: There is no such file, or it is not of official GLIP.
     """
-    path = str(fetch(source)) if source in PUBLISHED else source
+    path = str(fetch(source)) if _is_published(source) else source
     state = read_state_dict(
-        path, advice=f"pass a file or folder, or one of the names {', '.join(PUBLISHED)}"
+        path,
+        advice="pass a run's .ckpt, a folder of `glip convert`, an official file, hf:user/repo, "
+        f"or one of the names {', '.join(PUBLISHED)}",
     )
     if all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): value for name, value in state.items()}
@@ -128,47 +98,12 @@ def convert_official(source: str) -> tuple[Architecture, Conversion]:
         some = ", ".join(list(state)[:3])
         raise ValueError(
             f"{path!r} is not a checkpoint of official GLIP: it has no tensor {error.args[0]!r} "
-            f"(it begins with {some}); a run of `glip fit` is given with --ckpt_path"
+            f"(it begins with {some}), and none of `glip fit`: it does not describe its model"
         ) from error
     with torch.device("meta"):  # Names and shapes are enough.
-        model = instantiate_module(GroundingTask, architecture.hyper_parameters()).model
+        model = build_network(architecture.hyper_parameters())
     return architecture, from_official(state, model, deep=architecture.deep)
 
 
-def hashes(state: Mapping[str, Tensor]) -> dict[str, str]:
-    """SHA-256 of the bytes of each tensor."""
-    return {
-        name: hashlib.sha256(value.contiguous().numpy().tobytes()).hexdigest()
-        for name, value in state.items()
-    }
-
-
-def _read_folder(folder: Path) -> Weights:
-    lacking = [n for n in (MODEL, DESCRIPTION, RECEIPT) if not (folder / n).is_file()]
-    if lacking:
-        raise ValueError(
-            f"the folder {str(folder)!r} holds no weights: it lacks {', '.join(lacking)}; pass one "
-            "that `glip convert` wrote"
-        )
-    try:
-        state = load_file(folder / MODEL)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{str(folder / MODEL)!r} is damaged ({error}); convert the checkpoint again"
-        ) from error
-    recorded = {
-        name: entry["sha256"]
-        for name, entry in json.loads((folder / RECEIPT).read_text())["tensors"].items()
-    }
-    actual = hashes(state)
-    changed = [
-        name for name in sorted({*recorded, *actual}) if recorded.get(name) != actual.get(name)
-    ]
-    if changed:
-        raise ValueError(
-            f"{', '.join(changed[:3])} ({len(changed)} in all) of {str(folder / MODEL)!r} are not "
-            f"what {RECEIPT} says; convert the checkpoint again"
-        )
-    described = yaml.safe_load((folder / DESCRIPTION).read_text())
-    described["text"]["init_args"]["pretrained"] = str(folder / TEXT)
-    return Weights(described, state)
+def _is_published(source: str) -> bool:
+    return source in PUBLISHED and not Path(source).exists()

@@ -1,47 +1,79 @@
-"""Reading files of weights: safely, and with a clear word when a file is not what it should be."""
+"""Checkpoints that a training run wrote: read safely, and with a clear word when they are not."""
 
 import pickle
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from glip_pl.system.state_dicts import refuse_non_finite
+from glip_pl.weights.allowed_classes import check_class_paths
 from glip_pl.weights.class_paths import with_current_paths
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, *, trust: Sequence[str] = ()) -> dict[str, Any]:
     """Load a checkpoint that a training run wrote, without executing anything in it.
+
+    Args:
+        path: The file.
+        trust: Modules whose classes it may name, beside those of plugins.
 
     Returns:
         Lightning's dictionary: ``state_dict``, ``hyper_parameters``, ``class_names`` and more.
 
     Raises:
-        ValueError: There is no such file, or it is not a checkpoint of this project.
+        ValueError: There is no such file, it is not a checkpoint of this project, or it names a
+            class that is not allowed.
     """
     if not Path(path).is_file():
         raise ValueError(
             f"there is no checkpoint {str(path)!r}; pass the path of a .ckpt file, "
             "for example runs/*/version_*/checkpoints/best.ckpt"
         )
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
-            f"{str(path)!r} cannot be read as a checkpoint ({reason}); the file is damaged or was "
-            "written by another program; pass one that `glip fit` wrote"
-        ) from error
-    if not isinstance(checkpoint, dict) or not _is_ours(checkpoint):
+    checkpoint = load_safely(path)
+    if not is_run_checkpoint(checkpoint):
         raise ValueError(
             f"{str(path)!r} is a checkpoint of another model: it does not describe a backbone, a "
             "text encoder and a fusion plugin; pass one that `glip fit` wrote"
         )
     refuse_non_finite(checkpoint["state_dict"], f"{str(path)!r} is not loaded")
-    described = checkpoint["hyper_parameters"]
-    return {**checkpoint, "hyper_parameters": with_current_paths(described)}
+    described = with_current_paths(checkpoint["hyper_parameters"])
+    check_class_paths(described, str(path), trust)
+    return {**checkpoint, "hyper_parameters": described}
 
 
-def _is_ours(checkpoint: dict[str, Any]) -> bool:
-    described = checkpoint.get("hyper_parameters", {})
-    return "state_dict" in checkpoint and {"backbone", "text", "fusion"} <= set(described)
+def load_safely(path: str | Path) -> Any:
+    """Load what `torch.save` wrote, and run no code that it may hold.
+
+    Raises:
+        ValueError: It is damaged, of another program, or holds code.
+    """
+    try:
+        # Mapped, an optimizer's state beside the weights costs no memory.
+        mapped = zipfile.is_zipfile(path)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except Exception as error:  # Unpickling fails in many ways; all mean the same to the user.
+        raise ValueError(
+            f"{str(path)!r} cannot be read as weights ({_reason(error)}); give a checkpoint that "
+            "`glip fit` wrote, a .safetensors file or a state dict written by torch.save"
+        ) from error
+
+
+def is_run_checkpoint(loaded: Any) -> bool:
+    """Whether something loaded is a checkpoint of a training run of this project."""
+    if not isinstance(loaded, dict) or not isinstance(loaded.get("state_dict"), dict):
+        return False
+    described = loaded.get("hyper_parameters")
+    return isinstance(described, dict) and {"backbone", "text", "fusion"} <= set(described)
+
+
+def _reason(error: Exception) -> str:
+    """Say why; torch's own words would advise to run the code that the file holds."""
+    text = str(error).lower()
+    if isinstance(error, pickle.UnpicklingError) and ("weights" in text or "unsupported" in text):
+        return "it holds more than numbers, and code in it is never run"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return "it is damaged, or no such file"

@@ -1,0 +1,160 @@
+"""``glip label``: label any number of images, by any number of processes, killed as often."""
+
+import re
+import sys
+import time
+from pathlib import Path
+
+from glip_pl.commands.parser import run_function
+from glip_pl.inference.network import Precision
+from glip_pl.inference.options import Options
+from glip_pl.inference.predictor import load
+from glip_pl.labelling.engine import Engine, Progress
+from glip_pl.labelling.export import FORMATS, export
+from glip_pl.labelling.ranks import local_device, rank_and_world
+from glip_pl.labelling.sources import Shard, shards_of
+from glip_pl.system.memory import keep_freed_memory
+
+_LISTED = 20  # Failures that are listed one by one; all stand in the shards.
+_SECONDS = 5.0  # Between lines of progress.
+
+
+def run(args: list[str]) -> None:
+    """Run the command with the arguments that follow its name."""
+    keep_freed_memory()
+    # "not" is no name for an argument in Python.
+    run_function(label, [re.sub(r"^--not(=|$)", r"--unwanted\1", arg) for arg in args])
+
+
+def label(
+    images: list[str],
+    prompt: str,
+    weights: str,
+    *,
+    output: str = "runs/label",
+    formats: list[str] | None = None,
+    uncertain_first: bool = False,
+    caption: bool = False,
+    threshold: float | None = None,
+    nms_iou: float = 0.6,
+    max_detections: int = 100,
+    best_only: bool = True,
+    unwanted: str | None = None,
+    short_side: int | None = None,
+    max_side: int | None = None,
+    tile: int | None = None,
+    every: int = 1,
+    shard_size: int = 1000,
+    batch_size: int = 8,
+    num_workers: int | None = None,
+    rank: int | None = None,
+    world: int | None = None,
+    device: str = "auto",
+    precision: Precision = "fp32",
+    trust: list[str] | None = None,
+) -> list[str]:
+    """Label many images with boxes for what a prompt names.
+
+    Images are cut into shards, and every labelled shard is a file below OUTPUT/shards, whole or not
+    there. Processes share the shards without talking: those of torchrun and SLURM know their place,
+    others are told it by --rank and --world. Run the same command again after an interruption, with
+    any number of processes: it does what is left. The last one writes the other formats.
+
+    Args:
+        images: Images, videos, .tar files (WebDataset), folders of them, globs, .txt files with a
+            path a line, .tsv files with a path and a prompt in each row.
+        prompt: What to look for, as for `glip predict`.
+        weights: Weights of any kind, as for `glip predict`.
+        output: Folder of the results.
+        formats: Of jsonl, coco, odvg, parquet, label_studio and cvat, any; jsonl by default.
+        uncertain_first: In these, put images first of whose boxes the model is least sure.
+        caption: Read prompts as sentences.
+        threshold: Least score; by default what a calibration stored with the weights, else 0.3.
+        nms_iou: Of two boxes of one phrase that overlap more, the lower is dropped.
+        max_detections: Boxes per image.
+        best_only: Label each thing with its best phrase only.
+        unwanted: Names that only keep others off, as for `glip predict`. --not is the same.
+        short_side: Resize the shorter side to so many pixels.
+        max_side: Longest side after the resize.
+        tile: Look for small objects in windows of so many pixels, too.
+        every: Of a video, label every so manieth frame.
+        shard_size: Images of a shard; a tar file and a video are one each.
+        batch_size: Images at a time.
+        num_workers: Processes that read images; one per core by default.
+        rank: Number of this process, from 0.
+        world: How many processes there are.
+        device: "auto", "cpu" or "cuda".
+        precision: "fp32", or "bf16" for speed.
+        trust: Modules of your own whose classes the weights may name.
+
+    Returns:
+        The files that were written beside the shards; none while other processes have shards left.
+    """
+    wanted = formats or ["jsonl"]
+    unknown = [name for name in wanted if name not in FORMATS]
+    if unknown:
+        raise ValueError(f"--formats: {unknown[0]!r} is none of {', '.join(FORMATS)}")
+    place, count = rank_and_world(rank, world)
+    shards = shards_of(images, shard_size)
+    model = load(weights, device=local_device(device), precision=precision, trust=trust or [])
+    asked = model.compile(prompt, caption, unwanted)
+    for line in (*asked.report.lines(), *model.hints(asked)):
+        print(line)
+    options = Options(
+        threshold=threshold,
+        nms_iou=nms_iou,
+        max_detections=max_detections,
+        best_only=best_only,
+        short_side=short_side,
+        max_side=max_side,
+        tile=tile,
+    )
+    engine = Engine(
+        *(model, asked, options, Path(output)),
+        batch_size=batch_size,
+        num_workers=num_workers,
+        caption=caption,
+        every=every,
+    )
+    progress = engine.run(shards, rank=place, world=count, report=_Ticker())
+    print(progress.line())
+    written = _export(engine, shards, wanted, uncertain_first)
+    if progress.failures:
+        _report(progress)
+    return written
+
+
+class _Ticker:
+    """Print a line of progress every few seconds."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __call__(self, progress: Progress) -> None:
+        if time.monotonic() - self._last >= _SECONDS:
+            self._last = time.monotonic()
+            sys.stderr.write(f"{progress.line()}\n")
+
+
+def _export(
+    engine: Engine, shards: list[Shard], formats: list[str], uncertain_first: bool
+) -> list[str]:
+    paths = [engine.path_of(shard) for shard in shards]
+    left = sum(not path.is_file() for path in paths)
+    if left:
+        print(f"{left} of {len(paths)} shards are left to other processes")
+        return []
+    written = export(paths, engine.output, formats, uncertain_first=uncertain_first)
+    for path in written:
+        print(path)
+    return [str(path) for path in written]
+
+
+def _report(progress: Progress) -> None:
+    """List what failed, and end with status 1."""
+    sys.stderr.write(f"glip: {len(progress.failures)} images failed:\n")
+    for failure in progress.failures[:_LISTED]:
+        sys.stderr.write(f"  {failure.name}: {failure.reason}\n")
+    if len(progress.failures) > _LISTED:
+        sys.stderr.write('  ...; all have an "error" in the shards\n')
+    raise SystemExit(1)

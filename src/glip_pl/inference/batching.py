@@ -1,0 +1,83 @@
+"""Which images go through the model together, so that none changes what is found in another."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from glip_pl.data.collate import collate
+from glip_pl.data.resize import resize_pixels
+from glip_pl.prompts import PromptTemplate
+from glip_pl.prompts.compiled import CompiledPrompt
+from glip_pl.prompts.tokens import Tokenizer
+from glip_pl.structures import Batch, Sample
+from glip_pl.system.image_size import PAD_MULTIPLE, keep_ratio_size
+
+
+@dataclass(frozen=True)
+class View:
+    """An image as the model sees it.
+
+    Attributes:
+        pixels: uint8 [h, w, 3], resized.
+        original_size: (height, width) before the resize.
+    """
+
+    pixels: np.ndarray
+    original_size: tuple[int, int]
+
+    @classmethod
+    def of(cls, pixels: np.ndarray, short_side: int, max_side: int) -> "View":
+        """Resize an image, uint8 [H, W, 3]."""
+        size = (pixels.shape[0], pixels.shape[1])
+        return cls(resize_pixels(pixels, keep_ratio_size(size, short_side, max_side)), size)
+
+    @property
+    def padded_size(self) -> tuple[int, int]:
+        """(height, width) with padding, where the image is alone."""
+        height, width = self.pixels.shape[:2]
+        return -(-height // PAD_MULTIPLE) * PAD_MULTIPLE, -(-width // PAD_MULTIPLE) * PAD_MULTIPLE
+
+
+def group(
+    views: Sequence[View], prompts: Sequence[CompiledPrompt], batch_size: int
+) -> list[list[int]]:
+    """Cut images into batches in which each is computed as if it were alone.
+
+    A batch has one padded shape and one number of chunks. It is sorted by the number of tokens,
+    since padded tokens make attention slower.
+
+    Returns:
+        Positions of the images, batch by batch.
+    """
+    alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    for k, (view, prompt) in enumerate(zip(views, prompts, strict=True)):
+        alike[(view.padded_size, len(prompt.chunks))].append(k)
+    batches = []
+    for members in alike.values():
+        ordered = sorted(members, key=lambda k: prompts[k].report.token_counts)
+        batches += [
+            ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)
+        ]
+    return batches
+
+
+def batch_of(
+    views: Sequence[View], prompts: Sequence[CompiledPrompt], tokenizer: Tokenizer
+) -> Batch:
+    """Make a batch of images that `group` put together."""
+    samples = [_sample(view, prompt) for view, prompt in zip(views, prompts, strict=True)]
+    return collate(samples, tokenizer)
+
+
+def _sample(view: View, prompt: CompiledPrompt) -> Sample:
+    """Make a sample of which nothing is known."""
+    return Sample(
+        image=view.pixels,
+        prompt=PromptTemplate().join(prompt.names),
+        phrase_ids=torch.full((len(prompt.names),), -1),
+        original_size=view.original_size,
+        chunks=prompt.chunks,
+    )

@@ -1,0 +1,139 @@
+"""What was found in one image, and the same in the forms of other libraries."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Labelled boxes of one image, best first.
+
+    Attributes:
+        boxes: [D, 4], xyxy pixels of the image, inside it.
+        scores: [D] in [0, 1].
+        labels: [D], index into `phrases`; -1 for what the prompt does not name.
+        names: The name of each box.
+        phrases: All that was asked for.
+        size: (height, width) of the image.
+        source: Path or URL of the image, where it has one.
+        load_pixels: Returns the image, uint8 [H, W, 3].
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    names: tuple[str, ...]
+    phrases: tuple[str, ...]
+    size: tuple[int, int]
+    source: str | None
+    load_pixels: Callable[[], np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __repr__(self) -> str:
+        return f"Result({self.source or 'image'}: {self.summary() or 'nothing'})"
+
+    def of(self, source: str) -> "Result":
+        """Return the same with another source."""
+        return replace(self, source=source)
+
+    def summary(self) -> str:
+        """Count the boxes by name: "2 cat, 1 dog"."""
+        return ", ".join(f"{count} {name}" for name, count in Counter(self.names).items())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers and strings, ready for JSON."""
+        return {
+            "image": self.source,
+            "detections": [
+                {"phrase": name, "score": round(score, 4), "box": [round(x, 2) for x in box]}
+                for name, score, box in self._rows()
+            ],
+        }
+
+    def to_coco(self, image_id: int = 0, categories: Mapping[str, int] | None = None) -> list[Any]:
+        """Return results as COCO's evaluation reads them, boxes as [x, y, width, height].
+
+        Args:
+            image_id: The data set's id of the image.
+            categories: The data set's id of each name; by default the place in the prompt. Boxes of
+                other names are left out.
+        """
+        ids = categories or {name: k for k, name in enumerate(self.phrases)}
+        return [
+            {
+                "image_id": image_id,
+                "category_id": ids[name],
+                "bbox": [round(v, 2) for v in (x0, y0, x1 - x0, y1 - y0)],
+                "score": round(score, 4),
+            }
+            for name, score, (x0, y0, x1, y1) in self._rows()
+            if name in ids
+        ]
+
+    def to_hf(self) -> dict[str, Any]:
+        """Return what post-processing of grounded detectors returns in transformers."""
+        return {
+            "scores": self.scores,
+            "labels": self.labels,
+            "text_labels": list(self.names),
+            "boxes": self.boxes,
+        }
+
+    def to_supervision(self) -> Any:
+        """Return ``supervision.Detections``."""
+        supervision = _library("supervision")
+        return supervision.Detections(
+            xyxy=self.boxes.numpy(),
+            confidence=self.scores.numpy(),
+            class_id=self.labels.numpy(),
+            data={"class_name": np.array(self.names, dtype=str)},
+        )
+
+    def to_pandas(self) -> Any:
+        """Return a ``pandas.DataFrame`` with a row per box."""
+        pandas = _library("pandas")
+        rows = [(*box, score, name) for name, score, box in self._rows()]
+        return pandas.DataFrame(rows, columns=["x0", "y0", "x1", "y1", "score", "name"])
+
+    def plot(self) -> Image.Image:
+        """Draw the boxes with names and scores on a copy of the image."""
+        from glip_pl.inference.visualize import draw  # OpenCV is needed for pictures alone.
+
+        texts = [f"{name} {score:.2f}" for name, score, _ in self._rows()]
+        drawn = draw(self.load_pixels(), self.boxes, texts, colors=self.labels.tolist())
+        return Image.fromarray(drawn)
+
+    def save(self, path: str | Path) -> None:
+        """Write the picture that `plot` draws, in the format of the file's suffix.
+
+        Raises:
+            ValueError: The suffix is of no picture, or it is the image itself.
+        """
+        target = Path(path)
+        if self.source is not None and target.exists() and target.samefile(self.source):
+            raise ValueError(f"{str(path)!r} is the image itself; save the picture elsewhere")
+        if target.suffix.lower() not in Image.registered_extensions():
+            raise ValueError(f"{str(path)!r} has no suffix of a picture; use .jpg or .png")
+        self.plot().save(target)
+
+    def _rows(self) -> list[tuple[str, float, list[float]]]:
+        return list(zip(self.names, self.scores.tolist(), self.boxes.tolist(), strict=True))
+
+
+def _library(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise ValueError(f"the package {name} is not installed; run: pip install {name}") from error

@@ -1,0 +1,1 @@
+"""Labelling many images: shards in, shards out, shared by processes that never talk."""
