@@ -15,6 +15,7 @@ from torch import Tensor
 from glip_pl.boxes import clip, rescale
 from glip_pl.data.collate import pad_images
 from glip_pl.fusion import PyramidFeatures, TextFeatures
+from glip_pl.head import GroundingOutput
 from glip_pl.inference.batching import View
 from glip_pl.inference.network import Network, Precision
 from glip_pl.inference.options import Options
@@ -267,7 +268,7 @@ class Predictor:
         batch, model = self.network.batch_of([encoded.view], [asked]), self.network.model
         with self.network.computing():
             fused = model.fusion(encoded.features, self.network.detector.text(batch.tokens))
-            output = model.head(fused)
+            output = model.comparing_head()(fused)
         size = (encoded.view.pixels.shape[0], encoded.view.pixels.shape[1])
         boxes = rescale(clip(output.boxes[0].float(), size), size, encoded.view.original_size)
         written = asked.chunks[0].prompt.caption
@@ -276,7 +277,7 @@ class Predictor:
         return WordMap(
             regions=fused.regions[0].float().cpu(),
             boxes=boxes.cpu(),
-            centerness=output.centerness[0].float().sigmoid().cpu(),
+            centerness=_centerness(output).cpu(),
             alignment=output.logits[0].float().sigmoid().cpu(),
             words=tuple(written[start:end] for start, end in offsets),
             positive_map=question.positive_map.cpu(),
@@ -428,3 +429,10 @@ def _loader(pixels: np.ndarray, source: str | None) -> Callable[[], np.ndarray]:
     if source is not None and Path(source).is_file():
         return partial(as_pixels, source)
     return lambda: pixels
+
+
+def _centerness(output: GroundingOutput) -> Tensor:
+    """Return how central each region of the first image is, [N] in [0, 1]; 1 without a say."""
+    if output.centerness is None:
+        return torch.ones(output.boxes.shape[1])
+    return output.centerness[0].float().sigmoid()

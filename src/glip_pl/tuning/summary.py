@@ -15,6 +15,8 @@ def summary(model: GLIP, mode: Mode) -> str:
     learning: dict[str, int] = {
         part: sum(p.numel() for p in getattr(model, part).parameters() if p.requires_grad)
         for part in PARTS
+        # A plugin that brings its own head counts it along.
+        if hasattr(model, part)
     }
     if model.prompt is not None and model.prompt.weight.requires_grad:
         learning |= {"prompt": model.prompt.weight.numel()}
