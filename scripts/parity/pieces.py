@@ -20,8 +20,7 @@ from glip_pl.matching.atss import atss, centerness_target
 from glip_pl.prompts import Prompt, positive_map
 from glip_pl.structures import Detections, Sample, Truth
 from glip_pl.system.image_size import keep_ratio_size
-from glip_pl.text import BertEncoder
-from glip_pl.text.bert_files import BERT_BASE
+from glip_pl.text.bert_files import BERT_BASE, read_bert
 from glip_pl.text.tokenizers import WordPieceTokenizer
 from glip_pl.weights.official.conversion import STRIDES
 from glip_pl.weights.official.parameter_names import BLOCKS, renamed
@@ -217,10 +216,8 @@ def _places(offsets: Tensor, spans: list[list[int]]) -> list[int]:
 def _tokenizer() -> WordPieceTokenizer:
     """Give the tokenizer of the released models, without a limit of length."""
     with torch.device("meta"):
-        tokenizer = BertEncoder(BERT_BASE, load_weights=False).tokenizer
-    tokenizer.max_tokens = 10_000
-    assert isinstance(tokenizer, WordPieceTokenizer)
-    return tokenizer
+        _, tokenizer, _ = read_bert(BERT_BASE, load_weights=False)
+    return WordPieceTokenizer(tokenizer, 10_000)
 
 
 def check_weights(case: Case) -> Iterator[Stage]:

@@ -231,7 +231,7 @@ def test_a_wrong_plugin_name_lists_the_installed_ones(capsys, shapes_arguments):
     message = failure(capsys, ["fit", *shapes_arguments, "--model.fusion=DeepFusoin"])
 
     assert "DeepFusoin" in message
-    assert "DeepFusion, LateFusion, QueryFusion" in message
+    assert "DeepFusion, DinoFusion, LateFusion, QueryFusion" in message
 
 
 def test_testing_without_a_checkpoint_is_refused(capsys, shapes_arguments):

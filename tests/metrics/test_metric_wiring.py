@@ -123,7 +123,7 @@ def test_phrases_carry_the_types_of_their_annotations(tmp_path):
 def test_captions_without_types_have_none(tmp_path):
     write_captions(tmp_path, (CAPTION, [{"bbox": BOX, "tokens_positive": DOG}]))
 
-    assert load(PhraseGrounding("captions.json"), tmp_path)[0].phrase_types == ()
+    assert load(PhraseGrounding("captions.json"), tmp_path)[0].truth.phrase_types == ()
 
 
 def test_a_referring_sentence_is_one_phrase_whatever_its_spans(tmp_path):

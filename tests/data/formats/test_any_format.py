@@ -299,14 +299,13 @@ def test_the_protocol_of_lvis_needs_its_json(tmp_path):
         LvisDetection("voc").load(tmp_path)
 
 
-def test_a_json_file_that_may_be_of_two_forms_needs_the_name_of_one(tmp_path):
+def test_a_json_file_of_one_line_of_odvg_is_not_taken_for_coco(tmp_path):
     write_image(tmp_path / "images" / "a.png", 40, 60)
     instance = {"bbox": [1, 2, 11, 22], "label": 0, "category": "cat"}
     line = {"filename": "a.png", "height": 40, "width": 60}
     line["detection"] = {"instances": [instance]}
     (tmp_path / "train.json").write_text(json.dumps(line) + "\n")
 
-    with pytest.raises(ValueError, match=r"coco or odvg.*`format` of the data set"):
-        CategoryDetection("train.json").load(tmp_path)
-    dataset = load(CategoryDetection("train.json", format="odvg"), tmp_path)
+    dataset = load(CategoryDetection("train.json"), tmp_path)
+
     assert shown_by(dataset) == [[([1, 2, 11, 22], ["cat"])]]
