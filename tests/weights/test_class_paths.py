@@ -2,8 +2,11 @@ from importlib import import_module
 from importlib.util import find_spec
 
 import pytest
+import yaml
 
+from glip_pl.cli import main
 from glip_pl.weights.class_paths import _MOVED, current_path, with_current_paths
+from glip_pl.weights.run_checkpoint import read_checkpoint
 
 
 @pytest.mark.parametrize(
@@ -42,3 +45,16 @@ def test_an_argument_that_is_gone_is_left_out_at_the_value_that_it_had(direction
     described = {"fusion": {"class_path": path, "init_args": {"direction": direction}}}
 
     assert list(with_current_paths(described)["fusion"]["init_args"]) == kept
+
+
+@pytest.mark.slow
+def test_a_file_and_a_checkpoint_with_old_paths_go_on_working(shapes_arguments, tmp_path):
+    old = tmp_path / "old.yaml"
+    schedule = {"class_path": "glip_pl.optim.Cosine", "init_args": {"final": 0.5}}
+    old.write_text(yaml.safe_dump({"model": {"schedule": schedule}}))
+    main(["fit", *shapes_arguments, f"--config={old}", "--trainer.limit_train_batches=1"])
+    (checkpoint,) = tmp_path.rglob("last.ckpt")
+
+    described = read_checkpoint(checkpoint)["hyper_parameters"]
+
+    assert described["schedule"]["class_path"] == "glip_pl.training.optim.Cosine"
