@@ -8,7 +8,7 @@ import pytest
 from helpers import ROOT
 
 from glip_pl.cli import COMMANDS, main
-from glip_pl.commands.parser import CommandParser
+from glip_pl.commands.parser import CommandParser, run_function
 
 HEAVY = ("torch", "pytorch_lightning", "torchmetrics", "albumentations", "transformers")
 # Helpers of several commands.
@@ -73,6 +73,9 @@ def test_a_misspelt_command_is_told_with_the_close_one(capsys):
         ["odinw", "--help"],
         ["convert", "--help"],
         ["data", "check", "--help"],
+        ["predict", "--help"],
+        ["predict", "--imag=a.jpg"],
+        ["label", "--help"],
     ],
     ids=" ".join,
 )
@@ -125,3 +128,12 @@ def test_an_option_that_is_unknown_is_told_with_the_close_one(capsys):
     told = capsys.readouterr().err
     assert "Did you mean --loudness?" in told
     assert "usage" not in told
+
+
+@pytest.mark.parametrize("given", [["--not=cat"], ["--not", "cat"]])
+def test_an_option_may_have_a_name_that_python_has_not(given):
+    def bark(*, unwanted: str = "", notable: str = "") -> tuple[str, str]:
+        return unwanted, notable
+
+    asked = [*given, "--notable=dog"]
+    assert run_function(bark, asked, renamed={"not": "unwanted"}) == ("cat", "dog")

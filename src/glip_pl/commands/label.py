@@ -1,19 +1,17 @@
 """``glip label``: label any number of images, by any number of processes, killed as often."""
 
-import re
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from glip_pl.commands.parser import run_function
-from glip_pl.inference.network import Precision
-from glip_pl.inference.options import Options
-from glip_pl.inference.predictor import load
-from glip_pl.labelling.engine import Engine, Progress
-from glip_pl.labelling.export import FORMATS, export
-from glip_pl.labelling.ranks import local_device, rank_and_world
-from glip_pl.labelling.sources import Shard, shards_of
 from glip_pl.system.memory import keep_freed_memory
+
+# What finds boxes is imported when it does: the help of a command loads no model's packages.
+if TYPE_CHECKING:
+    from glip_pl.labelling.engine import Engine, Progress
+    from glip_pl.labelling.sources import Shard
 
 _LISTED = 20  # Failures that are listed one by one; all stand in the shards.
 _SECONDS = 5.0  # Between lines of progress.
@@ -22,8 +20,7 @@ _SECONDS = 5.0  # Between lines of progress.
 def run(args: list[str]) -> None:
     """Run the command with the arguments that follow its name."""
     keep_freed_memory()
-    # "not" is no name for an argument in Python.
-    run_function(label, [re.sub(r"^--not(=|$)", r"--unwanted\1", arg) for arg in args])
+    run_function(label, args, renamed={"not": "unwanted"})
 
 
 def label(
@@ -50,7 +47,7 @@ def label(
     rank: int | None = None,
     world: int | None = None,
     device: str = "auto",
-    precision: Precision = "fp32",
+    precision: Literal["fp32", "bf16"] = "fp32",
     trust: list[str] | None = None,
 ) -> list[str]:
     """Label many images with boxes for what a prompt names.
@@ -90,6 +87,13 @@ def label(
     Returns:
         The files that were written beside the shards; none while other processes have shards left.
     """
+    from glip_pl.inference.options import Options
+    from glip_pl.inference.predictor import load
+    from glip_pl.labelling.engine import Engine
+    from glip_pl.labelling.export import FORMATS
+    from glip_pl.labelling.ranks import local_device, rank_and_world
+    from glip_pl.labelling.sources import shards_of
+
     wanted = formats or ["jsonl"]
     unknown = [name for name in wanted if name not in FORMATS]
     if unknown:
@@ -130,15 +134,17 @@ class _Ticker:
     def __init__(self) -> None:
         self._last = time.monotonic()
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: "Progress") -> None:
         if time.monotonic() - self._last >= _SECONDS:
             self._last = time.monotonic()
             sys.stderr.write(f"{progress.line()}\n")
 
 
 def _export(
-    engine: Engine, shards: list[Shard], formats: list[str], uncertain_first: bool
+    engine: "Engine", shards: "list[Shard]", formats: list[str], uncertain_first: bool
 ) -> list[str]:
+    from glip_pl.labelling.export import export
+
     paths = [engine.path_of(shard) for shard in shards]
     left = sum(not path.is_file() for path in paths)
     if left:
@@ -150,7 +156,7 @@ def _export(
     return [str(path) for path in written]
 
 
-def _report(progress: Progress) -> None:
+def _report(progress: "Progress") -> None:
     """List what failed, and end with status 1."""
     sys.stderr.write(f"glip: {len(progress.failures)} images failed:\n")
     for failure in progress.failures[:_LISTED]:

@@ -3,7 +3,7 @@
 import difflib
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, NoReturn
 
@@ -40,14 +40,23 @@ class CommandParser(ArgumentParser):
         return f"Did you mean {close[0]}?\n" if close else ""
 
 
-def run_function(function: Callable[..., Any], args: list[str], *, positional: bool = False) -> Any:
+def run_function(
+    function: Callable[..., Any],
+    args: list[str],
+    *,
+    positional: bool = False,
+    renamed: Mapping[str, str] | None = None,
+) -> Any:
     """Call a function with arguments of the command line, as its signature and docstring say.
 
     Args:
         function: Its name is that of the command.
         args: What was typed after the name.
         positional: Whether arguments without default stand alone, without ``--name``.
+        renamed: Options that cannot be names in Python, such as "not", to the arguments they are.
     """
+    for option, argument in (renamed or {}).items():
+        args = [re.sub(rf"^--{option}(?==|$)", f"--{argument}", arg) for arg in args]
     return auto_cli(
         function,
         args=args,

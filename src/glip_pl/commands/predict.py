@@ -1,16 +1,11 @@
 """``glip predict``: detect in image files what a prompt names, as pictures and JSON."""
 
-import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from glip_pl.commands.parser import run_function
-from glip_pl.inference.files import Outputs, RecordFile, image_files
-from glip_pl.inference.many import Failure, detections
-from glip_pl.inference.network import Precision
-from glip_pl.inference.options import Options
-from glip_pl.inference.predictor import load
 from glip_pl.system.memory import keep_freed_memory
 
 _MOST_PICTURES = 300  # Of so many files, pictures are drawn unasked.
@@ -19,8 +14,7 @@ _MOST_PICTURES = 300  # Of so many files, pictures are drawn unasked.
 def run(args: list[str]) -> None:
     """Run the command with the arguments that follow its name."""
     keep_freed_memory()
-    # "not" is no name for an argument in Python.
-    run_function(predict, [re.sub(r"^--not(=|$)", r"--unwanted\1", arg) for arg in args])
+    run_function(predict, args, renamed={"not": "unwanted"})
 
 
 def predict(
@@ -44,7 +38,7 @@ def predict(
     batch_size: int = 8,
     num_workers: int | None = None,
     device: str = "auto",
-    precision: Precision = "fp32",
+    precision: Literal["fp32", "bf16"] = "fp32",
     trust: list[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Detect what a prompt names, and write pictures with boxes and a JSON.
@@ -87,6 +81,11 @@ def predict(
     Returns:
         What predictions.json holds: one record per image.
     """
+    from glip_pl.inference.files import Outputs, RecordFile, image_files
+    from glip_pl.inference.many import Failure, detections
+    from glip_pl.inference.options import Options
+    from glip_pl.inference.predictor import load
+
     if (ckpt_path is None) == (weights is None):
         raise ValueError("glip predict needs a model; pass either --ckpt_path or --weights")
     options = Options(
@@ -112,7 +111,7 @@ def predict(
     files = image_files(image)
     outputs = Outputs(Path(output), files)
     draws = len(files) <= _MOST_PICTURES if pictures is None else pictures
-    records, failures = [], list[Failure]()
+    records, failures = [], list[tuple[str, str]]()
     found = detections(
         model,
         [str(path) for path in files],
@@ -124,7 +123,7 @@ def predict(
     with RecordFile(outputs.folder / "predictions.json") as kept:
         for path, result in zip(files, found, strict=True):
             if isinstance(result, Failure):
-                failures.append(result)
+                failures.append((result.name, result.reason))
                 print(f"{path.name}: {result.reason}")
                 continue
             records.append(result.to_dict())
@@ -140,9 +139,9 @@ def predict(
     return records
 
 
-def _report(failures: list[Failure], count: int) -> None:
+def _report(failures: Sequence[tuple[str, str]], count: int) -> None:
     """List what failed, and end with status 1."""
     sys.stderr.write(f"glip: {len(failures)} of {count} images failed:\n")
-    for failure in failures:
-        sys.stderr.write(f"  {failure.name}: {failure.reason}\n")
+    for name, reason in failures:
+        sys.stderr.write(f"  {name}: {reason}\n")
     raise SystemExit(1)
