@@ -11,9 +11,9 @@ from PIL import Image, ImageFile
 
 from glip_pl.cli import main
 from glip_pl.commands import data as commands
-from glip_pl.commands import upkeep
 from glip_pl.data.formats import FORMATS
 from glip_pl.data.formats.common import image_files
+from glip_pl.inference import sheet as sheet_maker
 from glip_pl.inference.visualize import PALETTE
 
 NAMES = {1: "cat", 2: "hair drier"}
@@ -386,9 +386,9 @@ def test_a_sheet_has_the_asked_samples_and_those_with_boxes_first(tmp_path, caps
     boxes = {f"{n}.png": [(1, (1, 1, 5, 5))] if n % 2 else [] for n in range(8)}
     write_coco(tmp_path, boxes, names=NAMES)
     drawn = []
-    original = upkeep.picture_of
+    original = sheet_maker.picture_of
     monkeypatch.setattr(
-        upkeep, "picture_of", lambda s, r: drawn.append(r.file_name) or original(s, r)
+        sheet_maker, "picture_of", lambda s, r: drawn.append(r.file_name) or original(s, r)
     )
 
     run("show", tmp_path, f"--output={tmp_path}/sheet.png", "--count=4", "--seed=3")

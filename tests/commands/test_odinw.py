@@ -8,9 +8,9 @@ from helpers import REFERENCE, FakeTokenizer, write_coco
 from test_official import checkpoint, tiny_bert  # noqa: F401
 
 from glip_pl.cli import main
+from glip_pl.commands.odinw import odinw
 from glip_pl.data import CategoryDetection
 from glip_pl.odinw import run
-from glip_pl.odinw.evaluate import odinw
 from glip_pl.odinw.locate import locate
 from glip_pl.odinw.sets import odinw_13, odinw_35
 

@@ -1,10 +1,9 @@
 """One run of the benchmark: a model timed, compared, and told in a table and a JSON file."""
 
-import json
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +23,44 @@ from glip_pl.system.memory import keep_freed_memory
 from glip_pl.training.from_weights import task_of
 from glip_pl.training.task import GroundingTask
 from glip_pl.weights import read_weights
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is timed; the options of ``glip benchmark`` say more of each.
+
+    Attributes:
+        model: Its name, for the report.
+        names: What the prompts name.
+        size: (height, width) of the images in pixels.
+        batch_size: Images at a time.
+        precision: Of our arithmetic.
+        train: Whether a training step is timed, and not detection.
+        compiled: Whether the model runs through torch.compile.
+        repeats: Timed runs; the fastest counts.
+    """
+
+    model: str
+    names: list[str]
+    size: tuple[int, int]
+    batch_size: int
+    precision: Literal["fp32", "bf16"]
+    train: bool
+    compiled: bool
+    repeats: int
+
+    def options(self) -> dict[str, Any]:
+        """Return what the JSON file says of it."""
+        return {
+            "model": self.model,
+            "size": "x".join(map(str, self.size)),
+            "names": len(self.names),
+            "batch_size": self.batch_size,
+            "precision": self.precision,
+            "step": "training" if self.train else "detection",
+            "compiled": self.compiled,
+            "repeats": self.repeats,
+        }
 
 
 @dataclass(frozen=True)
@@ -47,103 +84,69 @@ class Report:
     machine: dict[str, str]
 
 
-def benchmark(
-    *,
-    model: Literal["glip_t_a", "glip_t", "glip_l"] = "glip_t",
-    weights: str | None = None,
-    ckpt_path: str | None = None,
-    size: str = "800x1333",
-    names: str = "4",
-    batch_size: int = 1,
-    precision: Literal["fp32", "bf16"] = "fp32",
-    train: bool = False,
-    compile: bool = False,
-    baseline: bool = False,
-    repeats: int = 3,
-    device: str = "auto",
-    json_file: str | None = None,
-) -> Report:
-    """Time a model stage by stage, and beside it the arrangement of official GLIP.
+def time_model(task: GroundingTask, asked: Asked, *, baseline: bool = False) -> Report:
+    """Time a model, and where asked for the official arrangement of its weights beside it.
 
-    Args:
-        model: An official architecture, with random weights: they time the same as trained ones.
-        weights: In its place, weights of any kind that `glip predict --weights` takes.
-        ckpt_path: In its place, a checkpoint of `glip fit`.
-        size: Height x width of the images in pixels.
-        names: How many names the prompt has, or a text file with one name per line.
-        batch_size: Images at a time.
-        precision: Of the arithmetic; the baseline always computes in fp32, as official GLIP does.
-        train: Time a training step (forward, losses, backward, AdamW) in place of detection.
-        compile: Run the model through torch.compile; the time to compile is not counted.
-        baseline: Also time the official arrangement, and compare the outputs.
-        repeats: Timed runs of either; the fastest counts.
-        device: "auto", "cpu" or "cuda".
-        json_file: Write all that was found into this file.
+    Raises:
+        ValueError: A training step has more names than one prompt takes.
     """
-    chosen = choose_device(device)
-    task = _task(model, weights, ckpt_path).to(chosen)
-    listed = _names(names)
-    kind: type[Workload] = Train if train else Detect
+    kind: type[Workload] = Train if asked.train else Detect
     ours = kind(
         *(task, task.model),
-        names=listed,
-        size=_size(size),
-        batch_size=batch_size,
-        precision=precision,
+        names=asked.names,
+        size=asked.size,
+        batch_size=asked.batch_size,
+        precision=asked.precision,
     )
-    if train and ours.prompts > 1:
+    if asked.train and ours.prompts > 1:
         raise ValueError(
-            f"--names={names} takes {ours.prompts} prompts, and a training prompt is one; give 80 "
-            "or fewer"
+            f"--names={len(asked.names)} takes {ours.prompts} prompts, and a training prompt is "
+            "one; give 80 or fewer"
         )
     reference, expected, prompts = None, None, (ours.prompts, ours.prompts)
     if baseline:
         # Before ours, which may narrow the weights that both share.
-        arranged = Train if train else DetectOfficially
-        original = arranged(
-            task,
-            written_out(task.model),
-            names=listed,
-            size=_size(size),
-            batch_size=batch_size,
-            # As there, what fits into one prompt is asked at once: the 80 names of COCO.
-            names_per_prompt=NAMES_PER_PROMPT if ours.prompts > 1 else None,
-        )
+        original = _official(task, asked, several=ours.prompts > 1)
         original.prepare()
         reference, expected = original.measure(1), original.result()
         prompts = (ours.prompts, original.prompts)
     # As every command of ours does; official GLIP leaves memory to the C library.
     keep_freed_memory()
-    ours.prepare(compiled=compile)
-    measured = ours.measure(repeats)
+    ours.prepare(compiled=asked.compiled)
+    measured = ours.measure(asked.repeats)
     # The first prompts are the same where all names stand in one.
     comparable = expected is not None and prompts[0] == prompts[1]
     comparison = compare(ours.result(), expected) if expected and comparable else None
-    asked = {
-        "model": weights or ckpt_path or model,
-        "size": size,
-        "names": len(listed),
-        "batch_size": batch_size,
-        "precision": precision,
-        "step": "training" if train else "detection",
-        "compiled": compile,
-        "repeats": repeats,
-    }
-    report = Report(asked, measured, reference, prompts, comparison, _machine(chosen))
-    _print(report)
-    if json_file:
-        Path(json_file).write_text(json.dumps(asdict(report), indent=2) + "\n")
-    return report
+    machine = _machine(task.device)
+    return Report(asked.options(), measured, reference, prompts, comparison, machine)
 
 
-def _task(model: str, weights: str | None, ckpt_path: str | None) -> GroundingTask:
+def _official(task: GroundingTask, asked: Asked, *, several: bool) -> Workload:
+    """Arrange a model as official GLIP does; `several` where ours takes more than one prompt."""
+    kind: type[Workload] = Train if asked.train else DetectOfficially
+    return kind(
+        *(task, written_out(task.model)),
+        names=asked.names,
+        size=asked.size,
+        batch_size=asked.batch_size,
+        # As there, what fits into one prompt is asked at once: the 80 names of COCO.
+        names_per_prompt=NAMES_PER_PROMPT if several else None,
+    )
+
+
+def open_model(
+    model: str, weights: str | None, ckpt_path: str | None, device: str
+) -> GroundingTask:
+    """Build what is timed on a device: weights of any kind, or else a model by name, at random."""
     if weights is not None and ckpt_path is not None:
         raise ValueError("--weights and --ckpt_path exclude each other; pass one of them")
     source = weights or ckpt_path
-    return random_task(model) if source is None else task_of(read_weights(source))
+    task = random_task(model) if source is None else task_of(read_weights(source))
+    return task.to(choose_device(device))
 
 
-def _names(given: str) -> list[str]:
+def read_names(given: str) -> list[str]:
+    """Read the option `names`: how many, or a file with one a line."""
     if given.isdigit():
         return names_to_detect(int(given))
     if not Path(given).is_file():
@@ -154,7 +157,8 @@ def _names(given: str) -> list[str]:
     return [line.strip() for line in Path(given).read_text().splitlines() if line.strip()]
 
 
-def _size(given: str) -> tuple[int, int]:
+def read_size(given: str) -> tuple[int, int]:
+    """Read the option `size`, height x width."""
     sides = given.split("x")
     if len(sides) != 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
         raise ValueError(f"--size={given!r} is not height x width; give for example 800x1333")
@@ -172,7 +176,7 @@ def _machine(device: torch.device) -> dict[str, str]:
     }
 
 
-def _print(report: Report) -> None:
+def show(report: Report) -> None:
     """Show the table, and what the comparison found."""
     asked, ours, base = report.asked, report.ours, report.baseline
     title = (

@@ -1,5 +1,8 @@
 """``glip benchmark``: time a model stage by stage."""
 
+import json
+from dataclasses import asdict
+from pathlib import Path
 from typing import Literal
 
 from glip_pl.commands.parser import run_function
@@ -43,20 +46,20 @@ def benchmark(
         device: "auto", "cpu" or "cuda".
         json_file: Write all that was found into this file.
     """
-    from glip_pl.benchmark.run import benchmark as measure
+    from glip_pl.benchmark import run
 
-    measure(
-        model=model,
-        weights=weights,
-        ckpt_path=ckpt_path,
-        size=size,
-        names=names,
+    asked = run.Asked(
+        model=weights or ckpt_path or model,
+        names=run.read_names(names),
+        size=run.read_size(size),
         batch_size=batch_size,
         precision=precision,
         train=train,
-        compile=compile,
-        baseline=baseline,
+        compiled=compile,
         repeats=repeats,
-        device=device,
-        json_file=json_file,
     )
+    task = run.open_model(model, weights, ckpt_path, device)
+    report = run.time_model(task, asked, baseline=baseline)
+    run.show(report)
+    if json_file:
+        Path(json_file).write_text(json.dumps(asdict(report), indent=2) + "\n")

@@ -1,7 +1,9 @@
 """``glip data``: fetch a data set, check it, convert it into another format, or look at it."""
 
+import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from glip_pl.commands.parser import CommandParser
 
@@ -60,9 +62,22 @@ def check(path: str, *, format: str | None = None) -> bool:
     Returns:
         Whether something is wrong.
     """
-    from glip_pl.commands import upkeep
+    from glip_pl.data.formats.common.image_files import without_broken_images
+    from glip_pl.data.report import count_of, describe, list_problems
+    from glip_pl.data.upkeep import read_sets
 
-    return upkeep.check(path, format=format)
+    form, sets = read_sets(path, format)
+    print(f"{path}: {form.name}")
+    wrong = False
+    for split, annotation_set in sets.items():
+        usable, oriented = without_broken_images(annotation_set)
+        problems = list_problems(usable.problems)
+        print("\n".join(["", f"{split}: {count_of(usable)}", *describe(usable, oriented)]))
+        if not usable.records:
+            problems.append("no usable image")
+        print("\n".join(f"  {line}" for line in problems or ["no problems"]))
+        wrong |= bool(problems)
+    return wrong
 
 
 def convert(
@@ -80,9 +95,33 @@ def convert(
         source_format: Format of the source, where it is not seen.
         strict: Write nothing if anything would be left out, changed or lost.
     """
-    from glip_pl.commands import upkeep
+    from glip_pl.data.formats.common.image_files import without_broken_images
+    from glip_pl.data.report import count_of, list_losses, list_problems
+    from glip_pl.data.upkeep import QUARANTINE, named_format, read_sets, write_whole
 
-    upkeep.convert(source, target, to=to, source_format=source_format, strict=strict)
+    place = Path(target)
+    if place.exists():
+        raise ValueError(f"{target!r} exists already; name a new place, or remove it first")
+    writer = named_format(to)
+    form, found = read_sets(source, source_format)
+    sets = {split: without_broken_images(held)[0] for split, held in found.items()}
+    problems = {split: held.problems for split, held in sets.items() if held.problems}
+    sets = {split: held for split, held in sets.items() if held.records}
+    told = [f"{s}: {line}" for s, held in problems.items() for line in list_problems(held)]
+    told += list_losses(writer, sets)
+    if not sets:
+        raise ValueError("\n  ".join([f"{source!r} has no usable image", *told]))
+    if strict and told:
+        raise ValueError(
+            "\n  ".join([f"--strict, and {source!r} is not written as {to} without loss", *told])
+            + "\nnothing is written; correct the data set, or drop --strict"
+        )
+    write_whole(writer, sets, place, problems)
+    print(f"{source}: {form.name}\n{target}: {to}")
+    told = [*(f"{split}: {count_of(held)}" for split, held in sets.items()), *told]
+    if problems:
+        told.append(f"all that is left out or to be corrected: {place / QUARANTINE}")
+    print("\n".join(f"  {line}" for line in told))
 
 
 def show(
@@ -104,6 +143,30 @@ def show(
         seed: Another one chooses other samples.
         format: Format of the data set, where it is not seen.
     """
-    from glip_pl.commands import upkeep
+    from PIL import Image
 
-    upkeep.show(path, output=output, split=split, count=count, seed=seed, format=format)
+    from glip_pl.data.upkeep import read_sets
+    from glip_pl.inference import sheet
+
+    _, sets = read_sets(path, format)
+    chosen = next(iter(sets)) if split is None else split
+    if chosen not in sets:
+        raise ValueError(f"{path!r} has no split {split!r}; --split is one of {', '.join(sets)}")
+    annotation_set = sets[chosen]
+    # Samples without boxes tell little and come last.
+    records = random.Random(seed).sample(annotation_set.records, len(annotation_set.records))
+    records.sort(key=lambda record: not record.annotations)
+    pictures: list[Any] = []
+    for record in records:
+        if len(pictures) == count:
+            break
+        try:
+            pictures.append(sheet.picture_of(annotation_set, record))
+        except ValueError as error:
+            print(error)
+    if not pictures:
+        raise ValueError(f"{path!r} has no image to show in {chosen!r}; run glip data check")
+    target = Path(output)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(sheet.sheet_of(pictures)).save(target)
+    print(f"{len(pictures)} samples of {chosen}: see {target}")

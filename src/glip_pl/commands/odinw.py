@@ -1,7 +1,9 @@
 """``glip odinw``: one model on many small data sets, as it is or after a few training images."""
 
+import shlex
 from collections.abc import Sequence
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from glip_pl.commands.parser import run_function
 
@@ -21,7 +23,7 @@ def odinw(
     seeds: Sequence[int] = (3,),
     output: str = "runs/odinw",
     options: str = "",
-) -> None:
+) -> dict[str, Any]:
     """Evaluate a model on the data sets of ODinW, and print and save a table.
 
     Args:
@@ -39,16 +41,27 @@ def odinw(
         output: Folder for configurations, checkpoints, results and the table, odinw.json.
         options: Further options of `glip fit` and `glip test` in quotes, such as
             "--trainer.devices=2 --data.num_workers=4".
-    """
-    from glip_pl.odinw.evaluate import odinw as evaluate
 
-    evaluate(
-        root,
-        weights=weights,
-        ckpt_path=ckpt_path,
-        sets=sets,
-        shots=shots,
-        seeds=seeds,
-        output=output,
-        options=options,
-    )
+    Returns:
+        What odinw.json holds.
+    """
+    from glip_pl.odinw.evaluate import evaluate, find_places, told
+    from glip_pl.odinw.run import Run
+    from glip_pl.odinw.table import mean_of_seeds
+
+    if (weights is None) == (ckpt_path is None):
+        raise ValueError("glip odinw needs a model; pass either --ckpt_path or --weights")
+    if shots != "full" and shots < 0:
+        raise ValueError(f"shots is {shots}; pass 0, 1, 3, 5, 10 or full")
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds is {list(seeds)}; pass one or more, each once, such as [3,30,300]")
+    places = find_places(sets, Path(root))
+    few = shots not in (0, "full")  # Of all images, or of none, a seed chooses nothing.
+    tables = []
+    for seed in seeds if few else seeds[:1]:
+        run = Run(weights, ckpt_path, shots, seed, Path(output), shlex.split(options))
+        asked = {"model": weights or ckpt_path, "shots": shots, "seed": seed if few else None}
+        tables.append(evaluate(run, places, asked))
+    if len(tables) == 1:
+        return tables[0]
+    return told(mean_of_seeds(tables), Path(output) / f"shot{shots}")
