@@ -28,9 +28,11 @@ class WordPieceTokenizer:
         max_tokens: Longest caption in tokens, special tokens included.
     """
 
+    mark_tokens = 0  # What this writes behind a caption, beside the special tokens.
+
     def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
         self._tokenizer = tokenizer
-        self.max_tokens = self._longest = max_tokens
+        self.max_tokens = max_tokens
         known = tokenizer.get_vocab()
         self._delimiters = torch.tensor([known[mark] for mark in DELIMITERS if mark in known])
 
@@ -49,10 +51,10 @@ class WordPieceTokenizer:
         )
         mask = encoded["attention_mask"].bool()
         for prompt, count in zip(prompts, mask.sum(-1).tolist(), strict=True):
-            if count > self._longest:
+            if count > self.max_tokens + self.mark_tokens:
                 raise ValueError(
                     f"the caption {prompt.caption[:40]!r}... has {count} tokens, more than the "
-                    f"{self._longest} allowed; name fewer things, or raise "
+                    f"{self.max_tokens + self.mark_tokens} allowed; name fewer things, or raise "
                     "model.text.init_args.max_tokens"
                 )
         ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
@@ -103,9 +105,11 @@ class PhraseTokenizer(WordPieceTokenizer):
         ValueError: The tokenizer lacks one of the tokens that phrases are told apart by.
     """
 
+    mark_tokens = 1
+
     def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
-        super().__init__(tokenizer, max_tokens)
-        self.max_tokens = max_tokens - 1  # Callers leave room for the last mark.
+        # Callers leave room for the last mark.
+        super().__init__(tokenizer, max_tokens - self.mark_tokens)
         needed = [*DELIMITERS, tokenizer.cls_token, tokenizer.sep_token]
         lacking = [mark for mark in needed if mark not in tokenizer.get_vocab()]
         if lacking:
