@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 
 from glip_pl.backbones import SwinBackbone
+from glip_pl.weights.conversion import Conversion
 from glip_pl.weights.folder import DESCRIPTION, MODEL, RECEIPT, TEXT, write_folder
 from glip_pl.weights.network import build_network
 from glip_pl.weights.official.architecture import Architecture
-from glip_pl.weights.official.conversion import Conversion, to_official
+from glip_pl.weights.official.conversion import to_official
 from glip_pl.weights.reader import convert_official, is_official, of_official, read_weights
 
 _FILES = (".pth", ".pt")

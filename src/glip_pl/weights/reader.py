@@ -8,11 +8,12 @@ import torch
 
 from glip_pl.system.state_dicts import read_state_dict, refuse_non_finite
 from glip_pl.weights.about import About
+from glip_pl.weights.conversion import Conversion
 from glip_pl.weights.folder import read_folder
 from glip_pl.weights.hub import PREFIX, hub_folder
 from glip_pl.weights.network import build_network
 from glip_pl.weights.official.architecture import Architecture
-from glip_pl.weights.official.conversion import Conversion, from_official
+from glip_pl.weights.official.conversion import from_official
 from glip_pl.weights.published import PUBLISHED, fetch
 from glip_pl.weights.run_checkpoint import is_run_checkpoint, load_safely, read_checkpoint
 from glip_pl.weights.weights import Weights

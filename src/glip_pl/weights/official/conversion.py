@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,6 +9,7 @@ from torch import Tensor
 from glip_pl.boxes import inclusive
 from glip_pl.model import GLIP
 from glip_pl.text.tuned_prompt import TunedPrompt
+from glip_pl.weights.conversion import Conversion, convert_tensors
 from glip_pl.weights.official.parameter_names import (
     BUILT_HERE,
     LEVEL_SCALE,
@@ -36,21 +36,6 @@ STRIDES = (8, 16, 32, 64, 128)
 _POSITIONS = 1000
 
 
-@dataclass(frozen=True)
-class Conversion:
-    """An official state dict in our terms.
-
-    Attributes:
-        state: Our names to tensors; where nothing changes they share memory with the source.
-        sources: Our names to the official names that each tensor comes from.
-        dropped: Official names to the reason why they are left out.
-    """
-
-    state: dict[str, Tensor]
-    sources: dict[str, tuple[str, ...]]
-    dropped: dict[str, str]
-
-
 def from_official(state: Mapping[str, Tensor], model: GLIP, *, deep: bool) -> Conversion:
     """Convert a state dict for a model of its architecture.
 
@@ -66,28 +51,15 @@ def from_official(state: Mapping[str, Tensor], model: GLIP, *, deep: bool) -> Co
         model.prompt = TunedPrompt(*state[TUNED_PROMPT].shape)
     ours = {name: value for name, value in model.state_dict().items() if not BUILT_HERE.match(name)}
     sources = {name: _sources(name, value, deep=deep) for name, value in ours.items()}
-    needed = {source for names in sources.values() for source in names}
-    dropped = {name: reason for name in state if name not in needed if (reason := _reason(name))}
-    foreign = [name for name in state if name not in needed and name not in dropped]
-    lacking = sorted(needed - set(state))
-    converted = {
-        name: _here(name, [state[source] for source in names])
-        for name, names in sources.items()
-        if all(source in state for source in names)
-    }
-    misshapen = [
-        f"{name} is {list(value.shape)}, not {list(ours[name].shape)}"
-        for name, value in converted.items()
-        if value.shape != ours[name].shape
-    ]
-    wrong = {"lacks": lacking, "has unknown": foreign, "has other shapes:": misshapen}
-    told = [f"{what} {', '.join(n[:3])} ({len(n)} in all)" for what, n in wrong.items() if n]
-    if told:
-        raise ValueError(
-            f"the checkpoint is not one of official GLIP: it {'; it '.join(told)}; "
-            "give a file of the released models, or one that their code wrote"
-        )
-    return Conversion(converted, sources, dropped)
+    return convert_tensors(
+        *(state, ours, sources),
+        join=_here,
+        reason=_reason,
+        refusal=lambda what: (
+            f"the checkpoint is not one of official GLIP: {what}; give a file of "
+            "the released models, or one that their code wrote"
+        ),
+    )
 
 
 def to_official(model: GLIP, *, deep: bool) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from glip_pl.model import GLIP
-from glip_pl.weights.official.conversion import Conversion
+from glip_pl.weights.conversion import Conversion, convert_tensors
 from glip_pl.weights.transformers_form.parameter_names import (
     ALIGNMENT_BIAS,
     BUILT_HERE,
@@ -40,28 +40,15 @@ def from_transformers(state: Mapping[str, Tensor], model: GLIP) -> Conversion:
     sources = {
         name: tuple(_find(source, state) for source in transformers_names(name)) for name in ours
     }
-    needed = {source for names in sources.values() for source in names}
-    dropped = {name: reason for name in state if name not in needed if (reason := _reason(name))}
-    foreign = [name for name in state if name not in needed and name not in dropped]
-    lacking = sorted(needed - set(state))
-    converted = {
-        name: _here(name, [state[source] for source in names])
-        for name, names in sources.items()
-        if all(source in state for source in names)
-    }
-    misshapen = [
-        f"{name} is {list(value.shape)}, not {list(ours[name].shape)}"
-        for name, value in converted.items()
-        if value.shape != ours[name].shape
-    ]
-    wrong = {"lacks": lacking, "has unknown": foreign, "has other shapes:": misshapen}
-    told = [f"{what} {', '.join(n[:3])} ({len(n)} in all)" for what, n in wrong.items() if n]
-    if told:
-        raise ValueError(
-            f"the checkpoint does not fit its config.json: it {'; it '.join(told)}; give the files "
+    return convert_tensors(
+        *(state, ours, sources),
+        join=_here,
+        reason=_reason,
+        refusal=lambda what: (
+            f"the checkpoint does not fit its config.json: {what}; give the files "
             "of one published model, or those that `save_pretrained` wrote"
-        )
-    return Conversion(converted, sources, dropped)
+        ),
+    )
 
 
 def to_transformers(model: GLIP) -> dict[str, Tensor]:
