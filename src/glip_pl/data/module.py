@@ -160,10 +160,7 @@ class GroundingDataModule(LightningDataModule):
             )
         if stage in ("fit", None):
             for dataset in self.train:
-                dataset.training = True
-                dataset.short_side = self.train_transform.needed_side
-                # Without a transform of its own, a sample waits for the scale of its batch.
-                dataset.transform = None if self.scale_by_batch else self.train_transform
+                self._prepare_to_train(dataset)
                 if self.stream:
                     self._open(dataset)
                 else:
@@ -187,6 +184,12 @@ class GroundingDataModule(LightningDataModule):
         self._load(dataset)
         self.val[name] = dataset
 
+    def _prepare_to_train(self, dataset: GroundingDataset) -> None:
+        dataset.training = True
+        dataset.short_side = self.train_transform.needed_side
+        # Without a transform of its own, a sample waits for the scale of its batch.
+        dataset.transform = None if self.scale_by_batch else self.train_transform
+
     def _load_old(self) -> None:
         """Load the sets that are replayed, once."""
         if self.replay is None or self._old:
@@ -201,9 +204,7 @@ class GroundingDataModule(LightningDataModule):
             )
         source.prepare_data()
         for dataset in source.train:
-            dataset.training = True
-            dataset.short_side = self.train_transform.needed_side
-            dataset.transform = None if self.scale_by_batch else self.train_transform
+            self._prepare_to_train(dataset)
             self._load(at_root(dataset, source.root))
         self._old = source.train
 
@@ -227,17 +228,28 @@ class GroundingDataModule(LightningDataModule):
             data = ScaledSamples(samples, self.train_transform)
             sampler = SameScaleBatches(batches, self.train_transform.short_sides, seed=self.seed)
         rank, world = self._place()
+        placed = PlacedBatches(
+            sampler, batch_size=self.batch_size, rank=rank, world=world, seed=self.seed
+        )
+        return self._resumable(
+            PlacedSamples(data), batch_sampler=placed, persistent_workers=self.num_workers > 0
+        )
+
+    def _resumable(self, data: Dataset[Sample], **batching: Any) -> DataLoader[Sample]:
+        """Build a training loader that goes on where a checkpoint stands.
+
+        Args:
+            data: The samples.
+            batching: How `DataLoader` makes batches of them, and how long its workers live.
+        """
         loader = ResumableLoader(
-            PlacedSamples(data),
-            batch_sampler=PlacedBatches(
-                sampler, batch_size=self.batch_size, rank=rank, world=world, seed=self.seed
-            ),
+            data,
+            **batching,
             num_workers=self.num_workers,
             collate_fn=self._collate(),
             pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
             # Of its own, so that starting workers draws nothing from the training's.
-            generator=torch.Generator().manual_seed(self.seed + rank),
+            generator=torch.Generator().manual_seed(self.seed + self._place()[0]),
         )
         if hasattr(self.trainer, "fit_loop"):
             loader.place = self._start
@@ -351,18 +363,8 @@ class GroundingDataModule(LightningDataModule):
                 seed=self.seed,
                 rank=rank,
             )
-        loader = ResumableLoader(
-            stream,
-            self.batch_size,
-            num_workers=self.num_workers,
-            collate_fn=self._collate(),
-            pin_memory=torch.cuda.is_available(),
-            # Workers start anew with every epoch, so that each can be told where.
-            generator=torch.Generator().manual_seed(self.seed + rank),
-        )
-        if hasattr(self.trainer, "fit_loop"):
-            loader.place = self._start
-        return loader
+        # Workers start anew with every epoch, so that each can be told where.
+        return self._resumable(stream, batch_size=self.batch_size)
 
     def _open(self, dataset: GroundingDataset) -> None:
         """Read the names of a set whose records are streamed.

@@ -79,10 +79,7 @@ class DetectionAP(TableMetric):
     ) -> None:
         """Add images; each image of the set must be added once, by one process.
 
-        Args:
-            detections: What was found, per image; `phrases` point into the question's prompt.
-            questions: What was asked, per image.
-            truths: What is there, per image.
+        The arguments are those of `GroundingMetric.update`.
 
         Raises:
             ValueError: A phrase is none of the named categories.

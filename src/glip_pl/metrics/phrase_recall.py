@@ -87,10 +87,7 @@ class PhraseRecall(GroundingMetric):
     ) -> None:
         """Add images.
 
-        Args:
-            detections: What was found, per image; `phrases` point into the question's prompt.
-            questions: What was asked, per image.
-            truths: What is there, per image.
+        The arguments are those of `GroundingMetric.update`.
 
         Raises:
             ValueError: A phrase has a type that is none of `types`.
