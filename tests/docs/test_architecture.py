@@ -2,6 +2,8 @@ import re
 
 from helpers import ROOT
 
+from glip_pl.cli import COMMANDS
+
 PAGE = (ROOT / "docs/architecture.md").read_text()
 
 
@@ -39,3 +41,10 @@ def test_everything_that_is_drawn_is_there():
     package = ROOT / "src/glip_pl"
 
     assert [path for path in drawn() if not (package / path).exists()] == []
+
+
+def test_the_reference_shows_the_help_of_every_command_of_its_own():
+    shown = re.findall(r"^## glip (\w+)$", (ROOT / "docs/reference/cli.md").read_text(), re.M)
+
+    # Those of Lightning's trainer print hundreds of options.
+    assert shown == [name for name in COMMANDS if name not in ("fit", "validate", "test")]
