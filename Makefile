@@ -42,7 +42,7 @@ MORE     = $(value ARGS)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup data train evaluate predict compare benchmark \
-	test lint types format coverage docs parity compare-fusions few-shot tensorboard clean check-names
+	test test-slow lint types format coverage docs parity compare-fusions few-shot tensorboard clean check-names
 
 help: ## List the targets and their settings
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -117,11 +117,16 @@ few-shot: $(VENV)/.ready $(VENV)/.ready-small ## Train late and deep on few imag
 	$(VENV)/bin/python scripts/few_shot.py $(MORE)
 
 # Two processes with one thread each: most tests are too small to share among threads.
-test: $(VENV)/.ready $(VENV)/.ready-small ## Run the tests (ARGS go to pytest)
-	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n 2 $(MORE)
+PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n 2 --dist worksteal
 
-coverage: $(VENV)/.ready $(VENV)/.ready-small ## Run the tests and print which lines they reach
-	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n 2 --cov --cov-report=term:skip-covered $(MORE)
+test: $(VENV)/.ready $(VENV)/.ready-small ## Run all but the slow tests (ARGS go to pytest)
+	$(PYTEST) -m "not slow" $(MORE)
+
+test-slow: $(VENV)/.ready $(VENV)/.ready-small ## Run the slow tests: parity, export, processes
+	$(PYTEST) -m slow $(MORE)
+
+coverage: $(VENV)/.ready $(VENV)/.ready-small ## Run all tests and print which lines they reach
+	$(PYTEST) --cov --cov-report=term:skip-covered $(MORE)
 
 docs: $(VENV)/.ready ## Build the documentation into build/docs
 	$(VENV)/bin/sphinx-build -W --keep-going -q -b html docs build/docs
