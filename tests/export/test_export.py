@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ import torch
 from fusion_plugins.deep import DeepFusion
 from fusion_plugins.late import LateFusion
 from fusion_plugins.query import QueryFusion
-from glip_pl.backbones import TinyBackbone
+from glip_pl.backbones import SwinBackbone, TinyBackbone
 from glip_pl.commands.export import export
 from glip_pl.data import Pipeline
 from glip_pl.data.collate import collate
@@ -21,11 +23,12 @@ from glip_pl.text import ClassEmbedding, TinyBert
 NAMES = ["red circle", "blue square", "cat"]
 
 
-def small_model(fusion, text=None):
+def small_model(fusion, text=None, backbone=None):
     torch.manual_seed(0)
     text = text or TinyBert(d_text=64, num_layers=1)
     plugin = fusion(d_model=32, d_text=text.d_text, num_layers=1)
-    return GLIP(TinyBackbone(16), text, fusion=plugin, d_model=32, extra_levels=1).eval()
+    backbone = backbone or TinyBackbone(16)
+    return GLIP(backbone, text, fusion=plugin, d_model=32, extra_levels=1).eval()
 
 
 def detect(model, image):
@@ -37,10 +40,20 @@ def detect(model, image):
     return found
 
 
+SWIN = partial(SwinBackbone, 16, (1, 1, 2, 1), num_heads=(1, 1, 2, 2), window=4)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("fusion", [LateFusion, DeepFusion, QueryFusion])
-def test_an_exported_model_finds_what_the_model_finds(fusion, tmp_path):
-    model = small_model(fusion)
+@pytest.mark.parametrize(
+    ("fusion", "backbone"),
+    [
+        (LateFusion, partial(TinyBackbone, 16)),
+        (QueryFusion, partial(TinyBackbone, 16)),
+        (DeepFusion, SWIN),
+    ],
+)
+def test_an_exported_model_finds_what_the_model_finds(fusion, backbone, tmp_path):
+    model = small_model(fusion, backbone=backbone())
     settings = ExportSettings(64, 128)
 
     differences = export_folder(model, tmp_path / "out", settings)

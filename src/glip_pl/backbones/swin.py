@@ -16,7 +16,8 @@ from torchvision.ops import StochasticDepth
 from glip_pl.backbones.backbone import Backbone, leading_parts, load_weights
 from glip_pl.layers.linear import linear
 from glip_pl.layers.recompute import run_layer
-from glip_pl.layers.windows import RolledWindows, Windows, cut_windows
+from glip_pl.layers.window_operator import UncutWindows
+from glip_pl.layers.windows import Windows, cut_windows
 
 # What an ImageNet file has for its classifier, and the buffers that we work out ourselves.
 _NOT_OURS = r"^head\.|^norm\.|attn_mask$|relative_position_index$"
@@ -135,10 +136,12 @@ class SwinStage(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[B, H, W, C] to the same, refined, and to the input of the next stage."""
         height, width = x.shape[1:3]
-        cuts = [
-            cut_windows(height, width, self.window, shift, x.device)
-            for shift in (0, self.window // 2)
-        ]
+        shifts = (0, self.window // 2)
+        cuts: Sequence[Windows | UncutWindows]
+        if torch.compiler.is_exporting():
+            cuts = [UncutWindows(self.window, shift) for shift in shifts]
+        else:
+            cuts = [cut_windows(height, width, self.window, shift, x.device) for shift in shifts]
         for b, block in enumerate(self.blocks):
             x = run_layer(block, x, cuts[b % 2], recompute=self.checkpoint_blocks)
         return x, x if self.downsample is None else self.downsample(x)
@@ -155,12 +158,18 @@ class SwinBlock(nn.Module):
         self.mlp = Mlp(width)
         self.drop_path = StochasticDepth(drop_path, "row")
 
-    def forward(self, x: Tensor, windows: Windows | RolledWindows) -> Tensor:
+    def forward(self, x: Tensor, windows: Windows | UncutWindows) -> Tensor:
         """Refine [B, H, W, C] with attention inside these windows of H x W cells."""
-        attended = self.attn(windows.cut(self.norm1(x).flatten(1, 2)), windows)
-        x = x + self.drop_path(windows.join(attended).view_as(x))
+        x = x + self.drop_path(self._attended(self.norm1(x), windows))
         refined: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
         return refined
+
+    def _attended(self, x: Tensor, windows: Windows | UncutWindows) -> Tensor:
+        if isinstance(windows, UncutWindows):
+            attention = self.attn
+            out: Tensor = attention.proj(windows.attend(x, attention.qkv, attention.bias()))
+            return out
+        return windows.join(self.attn(windows.cut(x.flatten(1, 2)), windows)).view_as(x)
 
 
 class WindowAttention(nn.Module):
@@ -187,7 +196,7 @@ class WindowAttention(nn.Module):
         bias = self.relative_position_bias_table[self.relative_position_index]
         return bias.permute(2, 0, 1)[None]
 
-    def forward(self, x: Tensor, windows: Windows | RolledWindows) -> Tensor:
+    def forward(self, x: Tensor, windows: Windows) -> Tensor:
         """Attend inside windows, [B, windows, T, C] to the same."""
         bias = self.bias().to(x.dtype)
         qkv = (
@@ -227,8 +236,10 @@ class PatchMerging(nn.Module):
         """[B, H, W, C] to [B, ceil(H / 2), ceil(W / 2), 2 C]."""
         x = F.pad(x, (0, 0, 0, x.shape[2] % 2, 0, x.shape[1] % 2))
         # Down the column first: the order of the published weights.
-        corners = [x[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
-        merged: Tensor = self.reduction(self.norm(torch.cat(corners, dim=-1)))
+        batch, height, width, channels = x.shape
+        corners = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+        corners = corners.permute(0, 1, 3, 4, 2, 5)
+        merged: Tensor = self.reduction(self.norm(corners.flatten(3)))
         return merged
 
 

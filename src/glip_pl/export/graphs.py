@@ -14,6 +14,7 @@ from torch.export import Dim, ExportedProgram
 from glip_pl.fusion import PyramidFeatures, TextFeatures
 from glip_pl.model import GLIP
 from glip_pl.prompts.tokens import TokenBatch
+from glip_pl.system.image_size import PAD_MULTIPLE
 
 # What a graph is traced with. Sizes of one would be taken for constants, so that the coarsest of
 # all levels still has two cells along each side.
@@ -28,7 +29,14 @@ class ImageGraph(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
-        """Encode images, uint8 [B, 3, H, W], of which [B, H, W] is real."""
+        """Encode images, uint8 [B, 3, H, W], of which [B, H, W] is real.
+
+        Both sides are multiples of the padding, as `collate` and the runtime make them.
+        """
+        # Said to the tracer in this way: its terms for the sizes of coarser maps stay short.
+        for axis in (-2, -1):
+            whole = images.shape[axis] // PAD_MULTIPLE * PAD_MULTIPLE
+            images, mask = images.narrow(axis, 0, whole), mask.narrow(axis, 0, whole)
         return self.model.encode_image(images, mask).levels
 
 

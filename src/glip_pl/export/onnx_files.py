@@ -1,4 +1,4 @@
-"""ONNX: traced graphs to files, with the convolution that PyTorch's exporter does not know."""
+"""ONNX: traced graphs to files, with the two operators that PyTorch's exporter does not know."""
 
 import logging
 import warnings
@@ -9,6 +9,7 @@ import torch
 from onnxscript import opset22 as op
 
 from glip_pl.export.graphs import Graph
+from glip_pl.export.window_attention import window_attention
 
 # The first set of operators with the final form of DeformConv is 22; 19 introduced it.
 _OPSET = 22
@@ -30,7 +31,8 @@ def write_onnx(graph: Graph, path: Path) -> None:
                 output_names=graph.outputs,
                 opset_version=_OPSET,
                 custom_translation_table={
-                    torch.ops.torchvision.deform_conv2d.default: _deform_conv2d
+                    torch.ops.torchvision.deform_conv2d.default: _deform_conv2d,
+                    torch.ops.glip_pl.window_attention.default: window_attention,
                 },
                 verbose=False,
             )

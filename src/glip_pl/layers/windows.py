@@ -1,15 +1,13 @@
 """Windows of a map: which cells attend to each other in a Swin Transformer.
 
 See Swin Transformer, Sec. 3.2 (https://arxiv.org/abs/2103.14030). Padding, the cyclic shift and the
-cut into windows are one list of cell numbers, so that cells move through memory once. Exported,
-they are the three steps of the paper, which every runtime knows.
+cut into windows are one list of cell numbers, so that cells move through memory once.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -43,52 +41,12 @@ class Windows:
         return cells
 
 
-@dataclass(frozen=True)
-class RolledWindows:
-    """The same windows row by row, by padding, rolling and reshaping alone.
-
-    Attributes:
-        size: (height, width) of the map.
-        window: Side of a window.
-        shift: Cells that the windows are moved.
-        mask: As that of `Windows`; every window has one where there is a shift, else none has.
-    """
-
-    size: tuple[int, int]
-    window: int
-    shift: int
-    mask: Tensor
-
-    def cut(self, x: Tensor) -> Tensor:
-        """See `Windows.cut`."""
-        (height, width), side = self.size, self.window
-        x = x.view(x.shape[0], height, width, -1)
-        x = F.pad(x, (0, 0, 0, -width % side, 0, -height % side))
-        x = x.roll((-self.shift, -self.shift), (1, 2))
-        rows, columns = -(-height // side), -(-width // side)
-        x = x.reshape(x.shape[0], rows, side, columns, side, -1).transpose(2, 3)
-        return x.flatten(3, 4).flatten(1, 2)
-
-    def join(self, windows: Tensor) -> Tensor:
-        """See `Windows.join`."""
-        (height, width), side = self.size, self.window
-        rows, columns = -(-height // side), -(-width // side)
-        x = windows.view(windows.shape[0], rows, columns, side, side, -1).transpose(2, 3)
-        x = x.reshape(x.shape[0], rows * side, columns * side, -1)
-        x = x.roll((self.shift, self.shift), (1, 2))
-        return x[:, :height, :width].flatten(1, 2)
-
-
-def cut_windows(
-    height: int, width: int, window: int, shift: int, device: torch.device
-) -> Windows | RolledWindows:
+def cut_windows(height: int, width: int, window: int, shift: int, device: torch.device) -> Windows:
     """Cut a map, padded at the bottom and on the right, into windows that are moved by `shift`.
 
     Windows that the cyclic shift made of cells from opposite sides come last.
     """
     padded = [side + -side % window for side in (height, width)]
-    if torch.compiler.is_exporting():
-        return _rolled(height, width, padded, window, shift, device)
     row, column = (torch.arange(side, device=device).roll(-shift) for side in padded)
     inside = (row < height)[:, None] & (column < width)
     cells = torch.where(inside, row[:, None] * width + column, -1)
@@ -110,20 +68,6 @@ def cut_windows(
     places[cells] = torch.arange(len(cells), device=device)
     mask = (region[:, :, None] != region[:, None, :]) * -100.0
     return Windows(cells.clamp(min=0), places[:-1], outside, mask)
-
-
-def _rolled(
-    height: int, width: int, padded: list[int], window: int, shift: int, device: torch.device
-) -> RolledWindows:
-    if not shift:
-        none = torch.zeros(0, window**2, window**2, device=device)
-        return RolledWindows((height, width), window, shift, none)
-    down, right = (_regions(side, window, shift, device) for side in padded)
-    region = 3 * down[:, None] + right
-    region = region.view(padded[0] // window, window, padded[1] // window, window)
-    region = region.transpose(1, 2).reshape(-1, window**2)
-    mask = (region[:, :, None] != region[:, None, :]) * -100.0
-    return RolledWindows((height, width), window, shift, mask)
 
 
 def _regions(side: int, window: int, shift: int, device: torch.device) -> Tensor:
