@@ -12,12 +12,12 @@ Boxes inside are (cx, cy, w, h) in fractions of the real image, so that padding 
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glip_pl.boxes import to_cxcywh, to_xyxy
+from glip_pl.boxes import to_cxcywh
 from glip_pl.fusion import ExtraQueries, FusionOutput, FusionPlugin, PyramidFeatures, TextFeatures
-from glip_pl.head import Bias, RefinementHead, Scale
+from glip_pl.head import RefinementHead
+from glip_pl.layers.alignment import Bias, Scale
 from glip_pl.layers.attention import BiAttention
 from glip_pl.layers.deformable_transformer import CellLayer, PhraseLayer, QueryLayer
 from glip_pl.layers.multiscale import CellGrid
@@ -25,6 +25,7 @@ from glip_pl.layers.phrases import places_in_phrases, same_phrase
 from glip_pl.layers.positions import SLOW, TEMPERATURE, interleaved_sines, real_size
 from glip_pl.layers.proposals import cell_proposals
 from glip_pl.layers.pyramid import flatten
+from glip_pl.layers.queries import gather, seen_by
 from glip_pl.layers.recompute import run_layer
 from glip_pl.layers.transformer import Memory
 from glip_pl.matching import HungarianMatcher, Matcher
@@ -148,20 +149,25 @@ class DinoFusion(FusionPlugin):
         size = real_size(image.mask)
         cells, tokens = self.encode(image, text, grid)
         proposed, proposals, real = self.select(cells, tokens, text.mask, grid)
-        boxes, queries = self.head.box(0)(proposed, proposals).detach(), self._contents(proposed)
-        count = boxes.shape[1]
+        boxes, count = self.head.box(0)(proposed, proposals).detach(), proposed.shape[1]
+        # Queries have learned contents, by rank.
+        queries = self.content.weight[:count].expand_as(proposed).to(proposed.dtype)
         if extra is not None:
             boxes = torch.cat([boxes, to_cxcywh(extra.boxes) / size.repeat(1, 2)[:, None]], dim=1)
             queries = torch.cat([queries, extra.contents], dim=1)
         regions, priors = self.decode(
-            *(queries, boxes, _sees(real, extra)), Memory(tokens, text.mask), cells, grid
+            *(queries, boxes, seen_by(real, None if extra is None else extra.sees)),
+            Memory(tokens, text.mask),
+            cells,
+            grid,
         )
         own = [x[:, :count] for x in regions], [x[:, :count] for x in priors]
-        fused = _output([proposed, *own[0]], [proposals, *own[1]], tokens, size, real)
+        own = [proposed, *own[0]], [proposals, *own[1]]
+        fused = FusionOutput.of_queries(*own, tokens, size, real)
         if extra is None:
             return fused
         added = [x[:, count:] for x in regions], [x[:, count:] for x in priors]
-        return replace(fused, extra=_output(*added, tokens, size, None))
+        return replace(fused, extra=FusionOutput.of_queries(*added, tokens, size))
 
     def encode(
         self, image: PyramidFeatures, text: TextFeatures, grid: CellGrid
@@ -200,7 +206,7 @@ class DinoFusion(FusionPlugin):
         logits = self.head.alignment(0)(features, tokens)
         best = logits.masked_fill(~text_mask[:, None], -torch.inf).amax(-1)
         chosen = self.choose(best.masked_fill(~real, -torch.inf))
-        return _gather(features, chosen), _gather(proposals, chosen), real.gather(1, chosen)
+        return gather(features, chosen), gather(proposals, chosen), real.gather(1, chosen)
 
     def choose(self, scores: Tensor) -> Tensor:
         """Return the cells with the best scores [B, N], best first, [B, Q]."""
@@ -241,47 +247,3 @@ class DinoFusion(FusionPlugin):
         everywhere else. So their boxes depend on the padding; here they do not.
         """
         return interleaved_sines(boxes, self.d_model // 2, SLOW)
-
-    def _contents(self, proposed: Tensor) -> Tensor:
-        """Give the queries their learned contents, by rank."""
-        return self.content.weight[: proposed.shape[1]].expand_as(proposed).to(proposed.dtype)
-
-
-def _sees(real: Tensor, extra: ExtraQueries | None) -> Tensor | None:
-    """Say which query sees which, [B, Q, Q]; None where all see all.
-
-    Selected queries see selected ones that propose a box; extra ones see these and whom they may.
-    """
-    if extra is None and bool(real.all()):
-        return None
-    added = 0 if extra is None else extra.sees.shape[1]
-    total = real.shape[1] + added
-    sees = F.pad(real, (0, added))[:, None].repeat(1, total, 1)
-    if extra is not None:
-        sees[:, -added:, -added:] = extra.sees
-    # A query that sees none would be no number.
-    sees.diagonal(dim1=1, dim2=2).fill_(True)
-    return sees
-
-
-def _output(
-    regions: list[Tensor], priors: list[Tensor], tokens: Tensor, size: Tensor, real: Tensor | None
-) -> FusionOutput:
-    """Put layers together; priors become pixels."""
-    extent = size.repeat(1, 2)[:, None]
-    pixels = [to_xyxy(prior) * extent for prior in priors]
-    return FusionOutput(
-        regions=regions[-1],
-        tokens=tokens,
-        priors=pixels[-1],
-        level_sizes=(regions[-1].shape[1],),
-        intermediate=tuple(regions[:-1]),
-        intermediate_priors=tuple(pixels[:-1]),
-        image_size=size,
-        mask=real,
-    )
-
-
-def _gather(x: Tensor, chosen: Tensor) -> Tensor:
-    """Pick rows of [B, N, d]."""
-    return x.gather(1, chosen[..., None].expand(-1, -1, x.shape[-1]))

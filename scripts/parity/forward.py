@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from glip_pl.boxes import inclusive
 from glip_pl.data.collate import pad_images
 from glip_pl.inference.postprocess import PostProcess
 from glip_pl.prompts import Prompt
 from glip_pl.prompts.tokens import TokenBatch
-from glip_pl.structures import Detections, Question
+from glip_pl.structures import Detections
 from glip_pl.training.task import GroundingTask
 from parity.case import Case, Stage, compare, differing
+from parity.detections import label_question, unmatched
 from parity.recipe import recipe_image, recipe_task
 
 LEVELS = tuple(f"p{level}" for level in range(3, 8))
@@ -60,40 +60,6 @@ def check_forward(case: Case) -> Iterator[Stage]:
             box=_atol(case, "det_box_px") or 0.05,
             score=_atol(case, "det_score") or 1e-3,
         )
-
-
-def unmatched(
-    name: str,
-    found: Detections,
-    reference: Detections,
-    labels: list[int],
-    *,
-    box: float = 0.05,
-    score: float = 1e-3,
-) -> Stage:
-    """Count the detections of either side that have no partner on the other."""
-    ours = inclusive(found.boxes).double()
-    same = torch.tensor(labels)[found.phrases][:, None] == reference.phrases.long()
-    near = (ours[:, None] - reference.boxes.double()).abs().amax(-1) <= box
-    alike = (found.scores[:, None].double() - reference.scores.double()).abs() <= score
-    free = same & near & alike
-    matched = 0
-    for row in range(len(free)):
-        (partners,) = free[row].nonzero(as_tuple=True)
-        if len(partners):
-            matched += 1
-            free[:, partners[0]] = False
-    return Stage(f"{name} unmatched", float(max(free.shape) - matched), 0.0)
-
-
-def label_question(
-    labels: dict[int, list[int]], size: tuple[int, int], num_tokens: int
-) -> Question:
-    """Make a question that tells the tokens of each label."""
-    positive_map = torch.zeros(len(labels), num_tokens, dtype=torch.bool)
-    for row, places in enumerate(labels.values()):
-        positive_map[row, places] = True
-    return Question(Prompt("", ()), positive_map, torch.tensor(list(labels)), size, size)
 
 
 def _watched(

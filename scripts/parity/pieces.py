@@ -26,7 +26,8 @@ from glip_pl.weights.official.conversion import STRIDES
 from glip_pl.weights.official.parameter_names import BLOCKS, renamed
 from glip_pl.weights.official.prompts import detection_prompt
 from parity.case import Case, Stage, compare, differing
-from parity.forward import LEVELS, label_question, unmatched
+from parity.detections import label_question, unmatched
+from parity.forward import LEVELS
 from parity.recipe import MODELS, recipe_image, recipe_state, recipe_tensor
 
 INCLUSIVE_END = torch.tensor([0.0, 0.0, 1.0, 1.0])

@@ -10,11 +10,14 @@ A plugin that compares or places boxes inside its forward brings its own head.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
+from glip_pl.boxes import to_xyxy
 from glip_pl.matching import ATSSMatcher, Matcher
 
 
@@ -96,6 +99,37 @@ class FusionOutput:
     image_size: Tensor | None = None
     mask: Tensor | None = None
     extra: "FusionOutput | None" = None
+
+    @classmethod
+    def of_queries(
+        cls,
+        regions: Sequence[Tensor],
+        priors: Sequence[Tensor],
+        tokens: Tensor,
+        image_size: Tensor,
+        mask: Tensor | None = None,
+    ) -> Self:
+        """Put the layers of a decoder together.
+
+        Args:
+            regions: Of each layer, first to last, [B, Q, d_model].
+            priors: Their priors [B, Q, 4], (cx, cy, w, h) in fractions of the real image.
+            tokens: See `FusionOutput`, as for the following.
+            image_size: [B, 2].
+            mask: [B, Q].
+        """
+        extent = image_size.repeat(1, 2)[:, None]
+        *earlier, last = (to_xyxy(prior) * extent for prior in priors)
+        return cls(
+            regions=regions[-1],
+            tokens=tokens,
+            priors=last,
+            level_sizes=(regions[-1].shape[1],),
+            intermediate=tuple(regions[:-1]),
+            intermediate_priors=tuple(earlier),
+            image_size=image_size,
+            mask=mask,
+        )
 
 
 class FusionPlugin(nn.Module, ABC):

@@ -3,8 +3,9 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from glip_pl.layers import attention
+from glip_pl.layers import attention_blocks
 from glip_pl.layers.attention import BiAttention
+from glip_pl.layers.attention_blocks import attend_in_blocks
 
 
 def block(dropout=0.0):
@@ -149,7 +150,7 @@ def unpadded_inputs():
 def test_without_gradients_the_same_comes_in_blocks(monkeypatch, block_size):
     block, inputs = random_block(), unpadded_inputs()
     expected = block(*inputs)
-    monkeypatch.setattr(attention, "_BLOCK", block_size)  # 6000: 93 positions at a time.
+    monkeypatch.setattr(attention_blocks, "_BLOCK", block_size)  # 6000: 93 positions at a time.
 
     with torch.no_grad():
         found = block(*inputs)
@@ -169,7 +170,7 @@ def test_a_token_unlike_every_position_keeps_its_weights():
         block.query.bias.fill_(20.0)
         block.key.weight.mul_(40)
         expected = block._attend(*attended_from(block, image, text), mask)
-        blocks = attention._attend_in_blocks(*attended_from(block, image, text), (mask, None))
+        blocks = attend_in_blocks(*attended_from(block, image, text), (mask, None))
         found = block(image, text, mask)
 
     assert blocks is None
@@ -184,7 +185,7 @@ def test_scores_that_overflow_an_exponential_are_attended_to_at_once():
     folded, shift, values = attended_from(block, image, text)[1:]
     image[:, 7] *= 1000
     with torch.no_grad():
-        blocks = attention._attend_in_blocks(image, folded, shift, values, (mask, None))
+        blocks = attend_in_blocks(image, folded, shift, values, (mask, None))
         update, *_ = block._attend(image, folded, shift, values, mask)
 
     assert blocks is None

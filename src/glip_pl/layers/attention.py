@@ -11,17 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
+from glip_pl.layers.attention_blocks import attend_in_blocks
 from glip_pl.layers.precision import at_least_fp32
 from glip_pl.layers.recompute import run_layer
-
-# Scores computed at a time: small enough for the cache, large enough for the matrix products.
-_BLOCK = 2**20
-
-# One position in so many is looked at to tell how large scores are.
-_SAMPLED = 64
-
-# Sums of weights below it may have lost weights to the smallest number that float32 can hold.
-_VANISHED = 1e-30
 
 
 class BiAttention(nn.Module):
@@ -110,7 +102,7 @@ class BiAttention(nn.Module):
             # Each head's weights sum to one, so that the values can carry the bias, and the gate.
             values_and_bias = gate * (values + bias / self.num_heads)
             masks = text_mask, image_mask
-            attended = _attend_in_blocks(image, folded, shift, values_and_bias, masks)
+            attended = attend_in_blocks(image, folded, shift, values_and_bias, masks)
         if attended is None:
             # A CPU writes the scores out; elsewhere a fused kernel is faster and needs no room.
             attend = self._attend if image.device.type == "cpu" else self._attend_fused
@@ -230,83 +222,6 @@ def _fused(
         scale=1.0,
     )
     return attended[:, 0]
-
-
-def _attend_in_blocks(
-    image: Tensor,
-    folded: Tensor,
-    shift: Tensor,
-    values: Tensor,
-    masks: tuple[Tensor, Tensor | None],
-) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Attend as `BiAttention._attend` without dropout; no score leaves the cache.
-
-    One exponential serves both directions: divided by their sum over the tokens, the exp(s_nm) are
-    what a position takes of each token, and divided by their sum over the positions, what a token
-    takes of each position. Scores are counted from about the largest of their head, so that the
-    exponentials stay within what float32 can hold.
-
-    The arguments are those of `BiAttention._attend`, the values with their bias, and as masks the
-    real tokens and, where some are padding, the real positions.
-
-    Returns:
-        The image with its update added, [B, N, d], and the rest of what `BiAttention._attend`
-        returns, with zeros for padded tokens; or None where the scores of a head are spread so far
-        that sums of exponentials overflow or vanish.
-    """
-    text_mask, image_mask = masks
-    batch, heads, tokens, width = folded.shape
-    updated, exact = torch.empty_like(image), at_least_fp32(shift)
-    pooled = exact.new_zeros(batch, heads, tokens, width)
-    total = exact.new_zeros(batch, heads, tokens, 1)
-    for b in range(batch):
-        real = slice(None) if text_mask[b].all() else text_mask[b]
-        seen = None if image_mask is None or image_mask[b].all() else image_mask[b]
-        shares = _attend_image(
-            *(image[b], folded[b][:, real], shift[b][:, real], values[b][:, real]),
-            *(seen, updated[b]),
-        )
-        if shares is None:
-            return None
-        pooled[b][:, real], total[b][:, real] = shares
-    return updated, pooled, total
-
-
-def _attend_image(
-    image: Tensor,
-    folded: Tensor,
-    shift: Tensor,
-    values: Tensor,
-    seen: Tensor | None,
-    out: Tensor,
-) -> tuple[Tensor, Tensor] | None:
-    """Attend in one image, without padded tokens; write the updated positions [N, d] to `out`.
-
-    Returns:
-        Each token's mean of the positions that are seen, [H, M, d], and ones, [H, M, 1].
-    """
-    heads, tokens, width = folded.shape
-    query, value = folded.flatten(0, 1).T, values.flatten(0, 1)
-    total = at_least_fp32(shift).new_zeros(heads, tokens, 1)
-    pooled = total.new_zeros(heads * tokens, width)
-    least = total.new_tensor(torch.inf)
-    sample = torch.addmm(shift.flatten(), image[::_SAMPLED], query).view(-1, heads, tokens)
-    offset = (shift - sample.amax((0, 2))[:, None]).flatten()
-    step = max(1, _BLOCK // (heads * tokens))
-    for first in range(0, len(image), step):
-        some = slice(first, first + step)
-        scores = torch.addmm(offset, image[some], query).view(-1, heads, tokens)
-        weights = scores.exp_()
-        of_cell = weights.sum(2, keepdim=True)
-        least = torch.minimum(least, of_cell.amin())
-        to_text = weights if seen is None else weights * seen[some, None, None]
-        total += to_text.sum(0)[..., None]
-        pooled += to_text.flatten(1).T @ image[some]
-        weights *= of_cell.reciprocal()
-        torch.addmm(image[some], weights.flatten(1), value, out=out[some])
-    if torch.minimum(least, total.amin()) < _VANISHED or not total.isfinite().all():
-        return None
-    return pooled.view(heads, tokens, width) / total, torch.ones_like(total)
 
 
 def _draw_projections(block: nn.Module) -> None:
