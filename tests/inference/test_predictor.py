@@ -11,6 +11,7 @@ from models import random_weights, write_checkpoint
 from PIL import Image
 
 import glip_pl
+from glip_pl.inference.hints import foreign_names
 from glip_pl.inference.predictor import Predictor
 
 PROMPT = "red circle. blue square."
@@ -236,7 +237,7 @@ def test_a_model_is_pushed_as_a_folder(late, monkeypatch):
 
 
 def test_names_that_the_training_never_had_are_told_apart(late):
-    assert late.foreign(late.compile("dog. red square.", False)) == ["dog"]
+    assert foreign_names(("dog", "red square"), late.class_names) == ["dog"]
 
 
 def test_loading_imports_nothing_of_training():

@@ -70,9 +70,9 @@ def detections(
         else:
             found = model.network.detect_views(seen, asked, options, batch_size)
         results = iter(
-            model.result(
+            Result.of_detections(
                 detected,
-                prompt,
+                prompt.names,
                 size=_size(image),
                 source=path,
                 load_pixels=partial(as_pixels, path),

@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
+
+from glip_pl.structures import Detections
 
 UNKNOWN = "unknown"
 
@@ -37,6 +39,21 @@ class Result:
     size: tuple[int, int]
     source: str | None
     load_pixels: Callable[[], np.ndarray]
+
+    @classmethod
+    def of_detections(
+        cls,
+        found: Detections,
+        phrases: tuple[str, ...],
+        *,
+        size: tuple[int, int],
+        source: str | None,
+        load_pixels: Callable[[], np.ndarray],
+    ) -> Self:
+        """Name the detections of an image, boxes [D, 4] in its pixels."""
+        names = tuple(UNKNOWN if k < 0 else phrases[k] for k in found.phrases.tolist())
+        labelled = found.boxes, found.scores, found.phrases, names
+        return cls(*labelled, phrases=phrases, size=size, source=source, load_pixels=load_pixels)
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -2,7 +2,13 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+from glip_pl.boxes import clip, rescale
+from glip_pl.inference.encoded import EncodedImage
+from glip_pl.inference.network import Network
+from glip_pl.prompts.compiled import CompiledPrompt
 
 
 @dataclass(frozen=True)
@@ -40,3 +46,27 @@ class WordMap:
         """Compute phrase scores [N, K], the mean over each phrase's tokens, before centerness."""
         weight = self.positive_map.to(self.alignment.dtype)
         return self.alignment @ (weight / weight.sum(-1, keepdim=True)).T
+
+
+def map_words(network: Network, image: EncodedImage, prompt: CompiledPrompt) -> WordMap:
+    """Compare every region of an image with every word of a prompt of one part."""
+    batch, model = network.batch_of([image.view], [prompt]), network.model
+    with network.computing():
+        fused = model.fusion(image.features, network.detector.text(batch.tokens))
+        output = model.comparing_head()(fused)
+    size = (image.view.pixels.shape[0], image.view.pixels.shape[1])
+    boxes = rescale(clip(output.boxes[0].float(), size), size, image.view.original_size)
+    # A head without a say about centerness calls every region central.
+    central = output.centerness
+    centerness = torch.ones(len(boxes)) if central is None else central[0].float().sigmoid()
+    written = prompt.chunks[0].prompt.caption
+    (question,) = batch.questions
+    return WordMap(
+        regions=fused.regions[0].float().cpu(),
+        boxes=boxes.cpu(),
+        centerness=centerness.cpu(),
+        alignment=output.logits[0].float().sigmoid().cpu(),
+        words=tuple(written[start:end] for start, end in batch.tokens.offsets[0].tolist()),
+        positive_map=question.positive_map.cpu(),
+        phrases=prompt.names,
+    )
