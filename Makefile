@@ -31,7 +31,7 @@ option = $(if $(value $(2)),--$(1)=$(call quoted,$(2)))
 
 GLIP    := $(VENV)/bin/glip
 # The files of MiniLM serve MODEL=small, and official models as their vocabulary.
-SETUP   := $(VENV)/.ready $(if $(filter small glip_%,$(MODEL))$(value WEIGHTS),$(VENV)/.ready-small)
+SETUP   := $(VENV)/.ready $(if $(filter small glip_% grounding_dino_% mm_grounding_dino_% llmdet_%,$(MODEL))$(value WEIGHTS),$(VENV)/.ready-small)
 TRAINED  = $(call option,ckpt_path,CKPT) $(call option,weights,WEIGHTS)
 ROOT     = $(call option,data.root,DATA_ROOT)
 # What the weights knew before: scored beside the target, and replayed.

@@ -3,6 +3,7 @@
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -10,20 +11,37 @@ from glip_pl.backbones import SwinBackbone
 from glip_pl.weights.conversion import Conversion
 from glip_pl.weights.folder import DESCRIPTION, MODEL, RECEIPT, TEXT, write_folder
 from glip_pl.weights.network import build_network
-from glip_pl.weights.official.architecture import Architecture
 from glip_pl.weights.official.conversion import to_official
-from glip_pl.weights.reader import convert_official, is_official, of_official, read_weights
+from glip_pl.weights.reader import (
+    convert_official,
+    is_official,
+    of_official,
+    of_transformers,
+    read_weights,
+)
+from glip_pl.weights.transformers_form.folder import (
+    convert_transformers,
+    is_transformers,
+    write_transformers,
+)
+from glip_pl.weights.weights import Weights
 
 _FILES = (".pth", ".pt")
 
+Form = Literal["glip_pl", "transformers"]
 
-def convert(source: str, target: str, *, trust: list[str] | None = None) -> None:
-    """Convert weights of any kind to a folder, or a model of official GLIP back to a .pth file.
+
+def convert(
+    source: str, target: str, *, form: Form = "glip_pl", trust: list[str] | None = None
+) -> None:
+    """Convert weights of any kind to a folder, or a published model back to its own form.
 
     Args:
-        source: A run's .ckpt, an official .pth, the name of a published checkpoint (glip_t_a,
-            glip_t_b, glip_t_c, glip_t, glip_l), a folder of weights, or hf:user/repo.
+        source: A run's .ckpt, an official .pth, the name of a published checkpoint (glip_t,
+            mm_grounding_dino_t, llmdet_l and more), a folder of weights or of transformers, or
+            hf:user/repo.
         target: The folder to write; or a file that ends in .pth, for the code of official GLIP.
+        form: What the folder is for; transformers reads the Grounding DINO family.
         trust: Modules whose classes the weights may name.
     """
     path = Path(target)
@@ -32,7 +50,12 @@ def convert(source: str, target: str, *, trust: list[str] | None = None) -> None
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix in _FILES:
         _write_official(source, path, trust or [])
-    elif is_official(source):
+    elif form == "transformers":
+        weights = read_weights(source, trust=trust or [])
+        network = weights.build(trust=trust or [])
+        count = write_transformers(network, weights.hyper_parameters, path)
+        print(f"{target}: {count} tensors in the form of transformers")
+    elif is_official(source) or is_transformers(source):
         _write_converted(source, path)
     else:
         weights = read_weights(source, trust=trust or [])
@@ -42,12 +65,16 @@ def convert(source: str, target: str, *, trust: list[str] | None = None) -> None
 
 
 def _write_converted(source: str, target: Path) -> None:
-    architecture, conversion = convert_official(source)
-    weights = of_official(source, architecture, conversion)
+    if is_transformers(source):
+        dino, conversion, text_files = convert_transformers(source)
+        weights = of_transformers(source, dino, conversion, text_files)
+    else:
+        architecture, conversion = convert_official(source)
+        weights = of_official(source, architecture, conversion)
     with torch.device("meta"):  # Its tokenizer is wanted, not its numbers.
         text = build_network(weights.hyper_parameters).text
     write_folder(target, weights, text, sources=conversion.sources, dropped=conversion.dropped)
-    _report(source, target, architecture, conversion)
+    _report(source, target, weights, conversion)
 
 
 def _write_official(source: str, target: Path, trust: list[str]) -> None:
@@ -67,13 +94,14 @@ def _write_official(source: str, target: Path, trust: list[str]) -> None:
     print(f"{target}: {len(state)} tensors under the names of official GLIP")
 
 
-def _report(source: str, target: Path, architecture: Architecture, conversion: Conversion) -> None:
+def _report(source: str, target: Path, weights: Weights, conversion: Conversion) -> None:
+    described = weights.hyper_parameters
     mapped = sum(len(names) for names in conversion.sources.values())
     left = len(conversion.dropped)
-    meeting = "in every layer" if architecture.deep else "in the head alone"
     print(
-        f"{source}: a Swin of {architecture.embed_dim} channels, a tower of "
-        f"{architecture.num_layers} layers, image and text meet {meeting}"
+        f"{source}: a Swin of {described['backbone']['init_args']['embed_dim']} channels, "
+        f"{described['fusion']['class_path'].rpartition('.')[2]} of {described['num_layers']} "
+        "layers"
     )
     print(f"{mapped + left} tensors: {mapped} mapped, {left} left out on purpose, 0 unknown")
     parts = Counter(name.partition(".")[0] for name in conversion.sources)

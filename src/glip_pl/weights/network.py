@@ -5,7 +5,8 @@ A description is what checkpoints keep as ``hyper_parameters`` and folders of we
 """
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from glip_pl.backbones import Backbone
@@ -13,7 +14,7 @@ from glip_pl.fusion import FusionPlugin
 from glip_pl.model import GLIP
 from glip_pl.plugins import fusion_plugins
 from glip_pl.text import TextEncoder
-from glip_pl.weights.allowed_classes import check_class_paths, instantiate
+from glip_pl.weights.allowed_classes import check_class_paths, instantiate, load_class
 
 PARTS: dict[str, type[Any]] = {
     "backbone": Backbone,
@@ -36,7 +37,8 @@ def build_network(described: Mapping[str, Any], *, trust: Sequence[str] = ()) ->
     Raises:
         ValueError: A part is not described, is no such part, or cannot be built.
     """
-    check_class_paths({part: described.get(part) for part in PARTS}, "the description", trust)
+    named = {part: described.get(part) for part in (*PARTS, "neck")}
+    check_class_paths(named, "the description", trust)
     fusion_plugins()  # A broken plugin is named here.
     built: dict[str, Any] = {}
     for part, kind in PARTS.items():
@@ -50,7 +52,13 @@ def build_network(described: Mapping[str, Any], *, trust: Sequence[str] = ()) ->
         if not isinstance(built[part], kind):
             raise ValueError(f"{given['class_path']} is no {part}: derive it from {kind.__name__}")
     sizes = [name for name in inspect.signature(GLIP).parameters if name not in PARTS]
-    network = GLIP(**built, **{name: described[name] for name in sizes if name in described})
+    given = {name: described[name] for name in sizes if name in described}
+    neck = given.get("neck")
+    if isinstance(neck, Mapping):
+        # A neck is built by the network, which knows the channels of its backbone.
+        neck_class: Callable[..., Any] = load_class(neck["class_path"], trust)
+        given["neck"] = partial(neck_class, **dict(neck.get("init_args") or {}))
+    network = GLIP(**built, **given)
     return network.eval()
 
 

@@ -16,6 +16,9 @@ from glip_pl.weights.official.architecture import Architecture
 from glip_pl.weights.official.conversion import from_official
 from glip_pl.weights.published import PUBLISHED, fetch
 from glip_pl.weights.run_checkpoint import is_run_checkpoint, load_safely, read_checkpoint
+from glip_pl.weights.transformers_form import DinoArchitecture
+from glip_pl.weights.transformers_form.folder import convert_transformers, is_transformers
+from glip_pl.weights.transformers_form.published import PUBLISHED_DINO
 from glip_pl.weights.weights import Weights
 
 _NETWORK = "model."  # Where a training run's state dict has the network.
@@ -25,16 +28,21 @@ def read_weights(source: str, *, trust: Sequence[str] = ()) -> Weights:
     """Read weights of any kind.
 
     Args:
-        source: A checkpoint of a training run, a folder that `glip convert` wrote, a file of
-            official GLIP, the name of a published checkpoint, or a folder on the hub, as
-            "hf:user/repo".
+        source: A checkpoint of a training run, a folder that `glip convert` wrote or one in the
+            form of transformers (the Grounding DINO family), a file of official GLIP, the name of a
+            published checkpoint, or a folder of either kind on the hub, as "hf:user/repo".
         trust: Modules whose classes they may name, beside those of plugins.
 
     Raises:
         ValueError: There is nothing there, it is none of these, or it is damaged.
     """
     if source.startswith(PREFIX):
-        return read_folder(hub_folder(source), trust=trust, name=source)
+        folder = hub_folder(source)
+        if is_transformers(str(folder)):
+            return of_transformers(source, *convert_transformers(str(folder)))
+        return read_folder(folder, trust=trust, name=source)
+    if is_transformers(source):
+        return of_transformers(source, *convert_transformers(source))
     if Path(source).is_dir():
         return read_folder(Path(source), trust=trust)
     if is_official(source):
@@ -45,7 +53,7 @@ def read_weights(source: str, *, trust: Sequence[str] = ()) -> Weights:
 def is_official(source: str) -> bool:
     """Whether weights are read as a file of official GLIP: all files but those of our runs."""
     path = Path(source)
-    if source.startswith(PREFIX) or path.is_dir():
+    if source.startswith(PREFIX) or path.is_dir() or is_transformers(source):
         return False
     if not path.is_file():
         return path.suffix != ".ckpt"
@@ -65,6 +73,23 @@ def of_official(source: str, architecture: Architecture, conversion: Conversion)
         conversion.state,
         source,
         About(trained_on=tuple(trained_on)),
+    )
+
+
+def of_transformers(
+    source: str, architecture: DinoArchitecture, conversion: Conversion, text: str
+) -> Weights:
+    """Describe what `convert_transformers` returned.
+
+    Raises:
+        ValueError: Numbers are not finite.
+    """
+    refuse_non_finite(conversion.state, f"{source!r} is not loaded")
+    published = PUBLISHED_DINO.get(source)
+    trained_on = tuple(published.trained_on.split(", ")) if published else ()
+    return Weights(
+        *(architecture.hyper_parameters(text), conversion.state, source),
+        About(trained_on=trained_on),
     )
 
 
@@ -89,7 +114,7 @@ def convert_official(source: str) -> tuple[Architecture, Conversion]:
     state = read_state_dict(
         path,
         advice="pass a run's .ckpt, a folder of `glip convert`, an official file, hf:user/repo, "
-        f"or one of the names {', '.join(PUBLISHED)}",
+        f"or one of the names {', '.join([*PUBLISHED, *PUBLISHED_DINO])}",
     )
     if all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): value for name, value in state.items()}

@@ -1,5 +1,6 @@
 """The sizes of a Grounding DINO, as transformers' ``config.json`` has them."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -118,7 +119,7 @@ class DinoArchitecture:
         )
 
     @classmethod
-    def of_parameters(cls, described: dict[str, Any]) -> Self:
+    def of_parameters(cls, described: Mapping[str, Any]) -> Self:
         """Read the sizes back from `hyper_parameters`."""
         swin, fusion = described["backbone"]["init_args"], described["fusion"]["init_args"]
         text = described["text"]["init_args"]
@@ -132,7 +133,8 @@ class DinoArchitecture:
             num_maps=swin["num_maps"],
             heads=fusion["num_heads"],
             max_tokens=text.get("max_tokens", 256),
-            **{name: fusion[name] for name in (*names, "d_feedforward", "shared_boxes")},
+            d_feedforward=fusion["d_feedforward"] or 8 * fusion["d_model"],
+            **{name: fusion[name] for name in (*names, "shared_boxes")},
         )
 
     def hyper_parameters(self, text: str = BERT_BASE) -> dict[str, Any]:
