@@ -41,7 +41,7 @@ REPLAYED = $(if $(REPLAY),--data.replay.data=$(REPLAY) --data.replay.share=0.5)
 MORE     = $(value ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data train evaluate predict compare benchmark \
+.PHONY: help setup data train evaluate predict demo compare benchmark \
 	test test-slow lint types format coverage docs parity compare-fusions few-shot tensorboard clean check-names
 
 help: ## List the targets and their settings
@@ -98,6 +98,17 @@ predict: $(SETUP) ## Detect with CKPT or WEIGHTS in IMAGE what PROMPT names
 	$(if $(and $(value CKPT)$(value WEIGHTS),$(value IMAGE),$(value PROMPT)),,@echo 'pass CKPT=path IMAGE=path PROMPT="cat. dog."'; exit 2)
 	$(GLIP) predict $(TRAINED) $(call option,image,IMAGE) $(call option,prompt,PROMPT) \
 		$(call option,output,OUTPUT) $(MORE)
+
+# What is trained already is shown as it is.
+demo: MODEL = small
+demo: check-names $(VENV)/.ready $(VENV)/.ready-small ## Train late and deep on DATA, and try them
+	for fusion in late deep; do \
+		ls runs/$$fusion-$(MODEL)-$(DATA)/version_*/checkpoints/best.ckpt >/dev/null 2>&1 \
+		|| $(GLIP) fit $(call option,model,MODEL) $(call option,data,DATA) --fusion=$$fusion $(ROOT) $(MORE) \
+		|| exit; \
+	done
+	$(GLIP) demo --weights="[$$(ls -t runs/late-$(MODEL)-$(DATA)/version_*/checkpoints/best.ckpt | head -1),$$(ls -t runs/deep-$(MODEL)-$(DATA)/version_*/checkpoints/best.ckpt | head -1)]" \
+		$(call option,examples,IMAGE)
 
 compare: $(VENV)/.ready ## Compare the test runs of RUNS="folder folder"
 	$(if $(value RUNS),,@echo 'pass RUNS="folder folder" of two test runs'; exit 2)

@@ -30,6 +30,7 @@ COMMANDS = {
     "convert": "turn weights of any kind into a folder, and official GLIP's back",
     "export": "write a model as ONNX, to detect without PyTorch",
     "serve": "answer images and prompts by HTTP, with a page to try it",
+    "demo": "open a page to try models side by side",
     "data": "fetch, check, convert and show data sets",
 }
 

@@ -13,6 +13,7 @@ pytest.importorskip("fastapi")
 from starlette.testclient import TestClient
 
 from glip_pl.serving.app import build_app
+from glip_pl.serving.engine import Found
 from glip_pl.serving.limits import Limits
 
 BOX = {"phrase": "cat", "score": 0.9, "box": [1.0, 2.0, 3.0, 4.0]}
@@ -25,7 +26,7 @@ def find_cats(asks):
         raise RuntimeError("secret")
     if any(ask.prompt == "sleep" for ask in asks):
         time.sleep(0.6)
-    return [[BOX] if "cat" in ask.prompt else ValueError("it names nothing") for ask in asks]
+    return [Found([BOX]) if "cat" in ask.prompt else ValueError("no name") for ask in asks]
 
 
 @pytest.fixture
@@ -58,7 +59,8 @@ def chunk(name, content):
 def test_a_form_is_answered(client):
     answer = ask(client, photo())
 
-    assert answer.json() == {"model": "late", "width": 20, "height": 10, "detections": [BOX]}
+    size = {"width": 20, "height": 10}
+    assert answer.json() == {"model": "late", **size, "detections": [BOX], "notes": []}
 
 
 def test_json_with_base64_is_answered(client):

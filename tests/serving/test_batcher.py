@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from glip_pl.serving.batcher import Batcher
-from glip_pl.serving.engine import Ask
+from glip_pl.serving.engine import Ask, Found
 from glip_pl.serving.limits import Limits, Refusal
 from glip_pl.serving.metrics import Metrics
 
@@ -18,7 +18,7 @@ def test_what_waits_is_answered_together_and_no_more_waits_than_may():
     def engine(asks):
         released.wait(5)
         sizes.append(len(asks))
-        return [[] for _ in asks]
+        return [Found([]) for _ in asks]
 
     async def ask_seven():
         batcher = Batcher(engine, Limits(max_queue=5, max_batch=3), Metrics())

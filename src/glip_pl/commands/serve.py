@@ -1,6 +1,4 @@
-"""``glip serve``: exported models behind HTTP, and a page to try them."""
-
-from pathlib import Path
+"""``glip serve``: models behind HTTP, and a page to try them."""
 
 from glip_pl.commands.parser import run_function
 
@@ -11,10 +9,11 @@ def run(args: list[str]) -> None:
 
 
 def serve(
-    weights: list[Path],
+    weights: list[str],
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
+    device: str = "auto",
     max_bytes: int = 20_000_000,
     max_pixels: int = 40_000_000,
     max_prompt: int = 2000,
@@ -25,9 +24,12 @@ def serve(
     """Serve models at POST /v1/detect, with /health, /metrics, /openapi.json and a page at /.
 
     Args:
-        weights: Folders that `glip export` wrote, [late,deep]; the page shows them side by side.
+        weights: Models, [late.ckpt,deep.ckpt]: folders that `glip export` wrote, which are served
+            without PyTorch, or what `glip predict --weights` takes. The page shows them side by
+            side. "cells=runs/a/last.ckpt" is called cells.
         host: Address to listen at; by default only this machine can ask.
         port: Port to listen at.
+        device: "auto", "cpu" or "cuda", for what is not exported.
         max_bytes: Most bytes of a request.
         max_pixels: Most pixels of an image.
         max_prompt: Most characters of a prompt.
@@ -35,24 +37,13 @@ def serve(
         max_batch: Most images that a model sees at once.
         seconds: Most time for an answer.
     """
-    from importlib.util import find_spec
+    from glip_pl.serving.server import check_installed, run_server
 
-    lacking = [n for n in ("fastapi", "uvicorn", "python_multipart") if find_spec(n) is None]
-    if lacking:
-        raise ValueError(
-            f'glip serve needs {", ".join(lacking)}; run: pip install "glip-pl[serve]"'
-        )
-    import uvicorn
-
-    from glip_pl.runtime import Runtime
+    check_installed()
     from glip_pl.serving.app import build_app
-    from glip_pl.serving.engine import runtime_engine
     from glip_pl.serving.limits import Limits
+    from glip_pl.serving.models import open_models
 
-    names = [folder.name for folder in weights]
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"--weights={names} must be one or more folders of different names")
-    engines = {folder.name: runtime_engine(Runtime(folder)) for folder in weights}
     limits = Limits(
         max_bytes=max_bytes,
         max_pixels=max_pixels,
@@ -61,11 +52,6 @@ def serve(
         max_batch=max_batch,
         seconds=seconds,
     )
-    # It stops on SIGTERM and SIGINT by itself, once what is being answered is answered.
-    uvicorn.run(
-        build_app(engines, limits),
-        host=host,
-        port=port,
-        log_level="warning",
-        timeout_graceful_shutdown=10,
-    )
+    models = open_models(weights, device=device)
+    engines = {name: model.engine for name, model in models.items()}
+    run_server(build_app(engines, limits), host, port)

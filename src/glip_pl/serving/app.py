@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from glip_pl.serving.batcher import Batcher
 from glip_pl.serving.engine import Engine
+from glip_pl.serving.examples import Examples
 from glip_pl.serving.limits import Limits, Refusal
 from glip_pl.serving.metrics import Metrics
 from glip_pl.serving.requests import read_request
@@ -21,7 +22,7 @@ _logger = logging.getLogger(__name__)
 # The page loads nothing from anywhere, and may not be embedded anywhere.
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-    "img-src blob: data:; connect-src 'self'; frame-ancestors 'none'"
+    "img-src 'self' blob: data:; connect-src 'self'; frame-ancestors 'none'"
 )
 
 _FIELDS = {
@@ -30,7 +31,12 @@ _FIELDS = {
     "properties": {
         "prompt": {"type": "string", "description": 'Names with dots between, "cat. dog."'},
         "caption": {"type": "boolean", "description": "Read the prompt as a sentence."},
-        "threshold": {"type": "number", "minimum": 0, "maximum": 1, "default": 0.3},
+        "threshold": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "description": "Least score; by default those that came with the model.",
+        },
         "model": {"type": "string", "description": "One of those of /health."},
     },
 }
@@ -45,8 +51,11 @@ def _request_body() -> dict[str, object]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-def build_app(engines: Mapping[str, Engine], limits: Limits) -> FastAPI:
+def build_app(
+    engines: Mapping[str, Engine], limits: Limits, examples: Examples | None = None
+) -> FastAPI:
     """Build the application that serves models by name; the first is the default."""
+    offered = examples or Examples()
     metrics = Metrics()
     batchers = {name: Batcher(engine, limits, metrics) for name, engine in engines.items()}
 
@@ -86,6 +95,17 @@ def build_app(engines: Mapping[str, Engine], limits: Limits) -> FastAPI:
         """Return counters for Prometheus."""
         return metrics.text()
 
+    @app.get("/examples", include_in_schema=False)
+    async def list_examples() -> dict[str, object]:
+        images = [f"examples/{k}.jpg" for k in range(len(offered.images))]
+        return {"prompt": offered.prompt, "images": images}
+
+    @app.get("/examples/{k}.jpg", include_in_schema=False)
+    async def example(k: int) -> Response:
+        if not 0 <= k < len(offered.images):
+            return JSONResponse({"error": f"there is no example {k}"}, 404)
+        return Response(offered.images[k], media_type="image/jpeg")
+
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> HTMLResponse:
         html = files("glip_pl.serving").joinpath("page/index.html").read_text("utf-8")
@@ -105,4 +125,10 @@ async def _answer(
     if isinstance(answer, ValueError):
         raise Refusal(422, str(answer))
     height, width = ask.image.shape[:2]
-    return {"model": name, "width": width, "height": height, "detections": answer}
+    return {
+        "model": name,
+        "width": width,
+        "height": height,
+        "detections": answer.detections,
+        "notes": list(answer.notes),
+    }

@@ -38,7 +38,7 @@ async def read_request(request: Request, limits: Limits) -> tuple[Ask, str | Non
     model = fields.get("model")
     if model is not None and not isinstance(model, str):
         raise Refusal(422, "model is no name")
-    threshold = _threshold(fields.get("threshold", 0.3))
+    threshold = _threshold(fields.get("threshold"))
     caption = fields.get("caption", False) in (True, "true", "1", "on")
     image = fields.get("image")
     if not isinstance(image, bytes):
@@ -122,11 +122,13 @@ async def _form_fields(request: Request, body: bytes) -> dict[str, Any]:
     return fields
 
 
-def _threshold(value: object) -> float:
+def _threshold(value: object) -> float | None:
+    if value is None or value == "":
+        return None
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         number = math.nan
     if isinstance(value, bool) or not 0 <= number <= 1:
         raise Refusal(422, "threshold is no number from 0 to 1")
-    return number
+    return round(number, 3)
