@@ -4,8 +4,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
-from helpers import ROOT
+from shapes_run import arguments_for
+from shared import shared
 
+from glip_pl.cli import main
 from glip_pl.data.shapes import ShapesBuilder
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -28,20 +30,19 @@ def shapes_root(tmp_path_factory):
 @pytest.fixture
 def shapes_arguments(shapes_root, tmp_path):
     """Options of `glip fit` for two steps of a one-layer model on that set."""
-    return [
-        f"--config={ROOT}/src/glip_pl/configs/base.yaml",
-        f"--config={ROOT}/src/glip_pl/configs/model/tiny.yaml",
-        f"--config={ROOT}/data/shapes.yaml",
-        f"--data.root={shapes_root}",
-        "--data.builder=null",
-        "--data.batch_size=4",
-        "--data.num_workers=0",
-        "--model.num_layers=1",
-        f"--trainer.logger.init_args.save_dir={tmp_path}/runs",
-        "--trainer.logger.init_args.name=run",
-        "--trainer.max_epochs=1",
-        "--trainer.log_every_n_steps=1",
-    ]
+    return arguments_for(shapes_root, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def trained_run(shapes_root, tmp_path_factory):
+    """The folder of such a run when it has finished; to be read, not changed."""
+
+    def train(folder):
+        main(["fit", *arguments_for(shapes_root, folder)])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["glip"])
+        return shared(tmp_path_factory, "trained", train) / "runs/run/version_0"
 
 
 @dataclass

@@ -16,13 +16,6 @@ from glip_pl.training.task import GroundingTask
 FUSIONS = sorted((ROOT / "fusion_plugins").glob("*.yaml"))
 
 
-@pytest.fixture
-def trained(shapes_arguments, tmp_path):
-    """The folder of a finished run of one epoch."""
-    main(["fit", *shapes_arguments])
-    return tmp_path / "runs/run/version_0"
-
-
 @pytest.mark.parametrize("fusion", FUSIONS, ids=lambda path: path.stem)
 def test_every_fusion_trains_and_tests_from_its_yaml(fusion, shapes_arguments, tmp_path):
     arguments = [*shapes_arguments, f"--config={fusion}", "--trainer.limit_val_batches=1"]
@@ -37,8 +30,8 @@ def test_every_fusion_trains_and_tests_from_its_yaml(fusion, shapes_arguments, t
     assert type(loaded.model.fusion).__name__ == asked.rpartition(".")[2]
 
 
-def test_a_run_logs_losses_rates_scores_and_pictures(trained):
-    events = EventAccumulator(str(trained))
+def test_a_run_logs_losses_rates_scores_and_pictures(trained_run):
+    events = EventAccumulator(str(trained_run))
     events.Reload()
 
     scalars = set(events.Tags()["scalars"])
@@ -48,15 +41,15 @@ def test_a_run_logs_losses_rates_scores_and_pictures(trained):
     assert events.Tags()["images"]
 
 
-def test_a_run_keeps_the_best_and_the_last_checkpoint_and_its_configuration(trained):
-    names = {path.name for path in (trained / "checkpoints").iterdir()}
+def test_a_run_keeps_the_best_and_the_last_checkpoint_and_its_configuration(trained_run):
+    names = {path.name for path in (trained_run / "checkpoints").iterdir()}
 
     assert names == {"best.ckpt", "last.ckpt"}
-    assert yaml.safe_load((trained / "config.yaml").read_text())["seed_everything"] == 0
+    assert yaml.safe_load((trained_run / "config.yaml").read_text())["seed_everything"] == 0
 
 
-def test_a_run_resumes_where_it_stopped(trained, shapes_arguments):
-    last = trained / "checkpoints/last.ckpt"
+def test_a_run_resumes_where_it_stopped(trained_run, shapes_arguments):
+    last = trained_run / "checkpoints/last.ckpt"
 
     cli = GroundingCLI(["fit", *shapes_arguments, f"--ckpt_path={last}", "--trainer.max_epochs=2"])
 
@@ -64,7 +57,7 @@ def test_a_run_resumes_where_it_stopped(trained, shapes_arguments):
     assert cli.trainer.global_step == 2 * torch.load(last, weights_only=True)["global_step"]
 
 
-def test_testing_needs_only_the_checkpoint_and_the_data(trained, shapes_root, tmp_path):
+def test_testing_needs_only_the_checkpoint_and_the_data(trained_run, shapes_root, tmp_path):
     main(
         [
             "test",
@@ -72,7 +65,7 @@ def test_testing_needs_only_the_checkpoint_and_the_data(trained, shapes_root, tm
             f"--config={ROOT}/data/shapes.yaml",
             f"--data.root={shapes_root}",
             "--data.builder=null",
-            f"--ckpt_path={trained}/checkpoints/last.ckpt",
+            f"--ckpt_path={trained_run}/checkpoints/last.ckpt",
             f"--trainer.logger.init_args.save_dir={tmp_path}/tests",
         ]
     )
@@ -208,6 +201,7 @@ def test_rates_fall_where_the_score_stays(shapes_arguments, tmp_path):
             "--model.schedule.init_args.min_lr=0",
             "--model.optimizer.lr=1e-12",
             "--model.optimizer.warmup_steps=0",
+            "--trainer.limit_train_batches=1",
             "--trainer.max_epochs=3",
         ]
     )
@@ -260,10 +254,12 @@ def test_a_damaged_checkpoint_is_refused(capsys, shapes_arguments, tmp_path):
     assert "damaged" in failure(capsys, ["test", *shapes_arguments, f"--ckpt_path={path}"])
 
 
-def test_resuming_with_another_fusion_is_refused(capsys, shapes_arguments, trained):
+def test_resuming_with_another_fusion_is_refused(capsys, shapes_arguments, trained_run):
     arguments = [*shapes_arguments, f"--config={ROOT}/fusion_plugins/deep.yaml"]
 
-    message = failure(capsys, ["fit", *arguments, f"--ckpt_path={trained}/checkpoints/last.ckpt"])
+    message = failure(
+        capsys, ["fit", *arguments, f"--ckpt_path={trained_run}/checkpoints/last.ckpt"]
+    )
 
     assert "LateFusion" in message
     assert "DeepFusion" in message

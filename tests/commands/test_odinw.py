@@ -311,7 +311,9 @@ def in_this_process(arguments, check):
     return type("Done", (), {"returncode": 0})()
 
 
-@pytest.mark.parametrize("shots", [0, 1, "full"])
+@pytest.mark.parametrize(
+    "shots", [0, *(pytest.param(shots, marks=pytest.mark.slow) for shots in (1, "full"))]
+)
 def test_official_weights_are_tested_and_fine_tuned(shots, weights, tmp_path, monkeypatch):
     write_pothole(tmp_path)
     monkeypatch.setattr(run.subprocess, "run", in_this_process)
@@ -353,11 +355,8 @@ def test_the_published_recipe_depends_on_the_shots(shots, passes, patience, weig
 
 
 @pytest.mark.slow
-def test_a_checkpoint_is_fine_tuned_by_a_shot_in_processes_of_its_own(
-    shapes_arguments, tmp_path, capfd
-):
-    main(["fit", *shapes_arguments, "--trainer.limit_val_batches=1"])
-    start = tmp_path / "runs/run/version_0/checkpoints/last.ckpt"
+def test_a_checkpoint_is_fine_tuned_by_a_shot_in_processes_of_its_own(trained_run, tmp_path, capfd):
+    start = trained_run / "checkpoints/last.ckpt"
     write_pothole(tmp_path)
     still = " ".join(f"--model.optimizer.{part}=0" for part in ("lr", "backbone_lr", "text_lr"))
     common = ["odinw", f"--root={tmp_path}", "--sets=pothole", f"--output={tmp_path}/out"]

@@ -75,9 +75,8 @@ def test_a_path_without_images_is_refused(tmp_path):
 
 
 @pytest.fixture
-def checkpoint(shapes_arguments, tmp_path):
-    main(["fit", *shapes_arguments, "--trainer.limit_val_batches=1"])
-    return tmp_path / "runs/run/version_0/checkpoints/last.ckpt"
+def checkpoint(trained_run):
+    return trained_run / "checkpoints/last.ckpt"
 
 
 def test_predict_writes_a_picture_and_a_record_per_image(checkpoint, shapes_root, tmp_path, capsys):

@@ -204,6 +204,7 @@ def test_bf16_moves_boxes_and_scores_little(plugin):
     assert ((rough.boxes - exact.boxes).abs().amax(-1) / sides.amax(-1)).max() < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plugin", ["late", "deep"])
 def test_encoding_and_grounding_compile_without_a_graph_break(plugin):
     built = model(plugin)
@@ -222,6 +223,7 @@ def test_encoding_and_grounding_compile_without_a_graph_break(plugin):
     torch.testing.assert_close(found.logits, expected.logits, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_swin_compiles_without_a_graph_break():
     torch.manual_seed(0)
     swin = SwinBackbone(8, (2, 2, 2, 2), num_heads=(1, 1, 2, 2), window=4).eval()

@@ -240,6 +240,7 @@ def test_names_that_the_training_never_had_are_told_apart(late):
     assert foreign_names(("dog", "red square"), late.class_names) == ["dog"]
 
 
+@pytest.mark.slow
 def test_loading_imports_nothing_of_training():
     code = (
         "import sys, glip_pl; glip_pl.load; "

@@ -292,11 +292,22 @@ def test_image_files_are_known_by_id(coco):
     assert {i: path.name for i, path in image_files(dataset).items()} == {1: "a.png", 2: "b.png"}
 
 
+def run_in_processes(options):
+    done = subprocess.run(
+        [sys.executable, "-m", "glip_pl", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 @pytest.mark.slow
-def test_two_processes_write_what_one_writes(shapes_arguments, tmp_path):
+def test_two_processes_write_what_one_writes(shapes_arguments, trained_run, tmp_path):
     arguments = [*shapes_arguments, "--trainer.accelerator=cpu"]
-    main(["fit", *arguments, "--trainer.limit_val_batches=0"])
-    checkpoint = tmp_path / "runs/run/version_0/checkpoints/last.ckpt"
+    checkpoint = trained_run / "checkpoints/last.ckpt"
     written = []
     for processes in (1, 2):
         options = [
@@ -311,15 +322,10 @@ def test_two_processes_write_what_one_writes(shapes_arguments, tmp_path):
             ddp = ROOT / "src/glip_pl/configs/recipe/ddp.yaml"
             options += [f"--config={ddp}", "--trainer.strategy.process_group_backend=gloo"]
             options += [f"--trainer.devices={processes}"]
-        done = subprocess.run(
-            [sys.executable, "-m", "glip_pl", *options],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
+        if processes > 1:
+            run_in_processes(options)
+        else:
+            main(options)
         (path,) = tmp_path.glob(f"runs/test-{processes}/**/predictions.json")
         written.append(read_predictions(path))
 

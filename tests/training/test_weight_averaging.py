@@ -3,16 +3,17 @@ import warnings
 import pytest
 import torch
 from helpers import ROOT
+from shapes_run import arguments_for
+from shared import shared
 
 from glip_pl.cli import main
 from glip_pl.training.task import GroundingTask
 
 
-@pytest.fixture
-def arguments(shapes_arguments):
+def averaging(arguments):
     """Options of a closed-set detector whose weights are averaged over two steps."""
     return [
-        *shapes_arguments,
+        *arguments,
         f"--config={ROOT}/fusion_plugins/closed_set.yaml",
         "--trainer.callbacks+=pytorch_lightning.callbacks.EMAWeightAveraging",
         "--trainer.callbacks.init_args.decay=0.5",
@@ -21,10 +22,14 @@ def arguments(shapes_arguments):
 
 
 @pytest.fixture
-def averaged(arguments, tmp_path):
+def averaged(shapes_root, tmp_path_factory):
     """The last checkpoint of such a run."""
-    main(["fit", *arguments])
-    return tmp_path / "runs/run/version_0/checkpoints/last.ckpt"
+
+    def train(folder):
+        main(["fit", *averaging(arguments_for(shapes_root, folder))])
+
+    folder = shared(tmp_path_factory, "averaged", train)
+    return folder / "runs/run/version_0/checkpoints/last.ckpt"
 
 
 def test_a_closed_set_detector_averages_the_vectors_of_its_names(averaged):
@@ -41,15 +46,16 @@ def test_an_averaged_closed_set_detector_loads_with_its_names(averaged):
     assert task.model.text.names == task.class_names
 
 
-def test_an_averaged_closed_set_detector_resumes(averaged, arguments):
-    main(["fit", *arguments, f"--ckpt_path={averaged}", "--trainer.max_epochs=2"])
+def test_an_averaged_closed_set_detector_resumes(averaged, shapes_arguments, tmp_path):
+    resumed = [f"--ckpt_path={averaged}", "--trainer.max_epochs=2"]
+    main(["fit", *averaging(shapes_arguments), *resumed])
 
-    last = averaged.parents[2] / "version_1/checkpoints/last.ckpt"
+    last = tmp_path / "runs/run/version_0/checkpoints/last.ckpt"
     assert torch.load(last, weights_only=True)["averaging_state"]["n_averaged"] == 4
 
 
-def test_averaging_warns_of_nothing(arguments):
+def test_averaging_warns_of_nothing(shapes_arguments):
     with warnings.catch_warnings(record=True) as caught:
-        main(["fit", *arguments, "--trainer.max_steps=1"])
+        main(["fit", *averaging(shapes_arguments), "--trainer.max_steps=1"])
 
     assert not [w for w in caught if "WeightAveraging" in str(w.message)]

@@ -1,14 +1,13 @@
 """This project against what official GLIP computed: numbers kept here, and the reference."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
+import check_parity
 import pytest
 import torch
 from check_parity import cases, check
-from helpers import REFERENCE, ROOT
+from helpers import REFERENCE
 from parity.case import Case, compare
 from parity.recipe import recipe_tensor
 
@@ -49,26 +48,28 @@ def test_a_wrong_value_is_found(tmp_path):
     assert failed == ["query 3"]
 
 
-def run_script(folder):
-    command = [sys.executable, ROOT / "scripts" / "check_parity.py", folder]
-    return subprocess.run(command, capture_output=True, text=True)
+def run_script(monkeypatch, folder):
+    monkeypatch.setattr("sys.argv", ["check_parity.py", str(folder)])
+    return check_parity.main()
 
 
-def test_the_script_fails_on_a_wrong_value_and_says_where(tmp_path):
+def test_the_script_fails_on_a_wrong_value_and_says_where(tmp_path, monkeypatch, capsys):
     (tmp_path / "odd.json").write_text('{"kind": "nothing known"}')
 
-    run = run_script(tmp_path)
+    status = run_script(monkeypatch, tmp_path)
 
-    assert run.returncode == 1
-    assert "no check for the kind 'nothing known'" in run.stdout
-    assert "1 cases, 1 stages, 1 beyond tolerance" in run.stdout
+    assert status == 1
+    told = capsys.readouterr().out
+    assert "no check for the kind 'nothing known'" in told
+    assert "1 cases, 1 stages, 1 beyond tolerance" in told
 
 
-def test_a_folder_without_cases_is_refused(tmp_path):
-    run = run_script(tmp_path)
+def test_a_folder_without_cases_is_refused(tmp_path, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run_script(monkeypatch, tmp_path)
 
-    assert run.returncode == 2
-    assert "there is no case in" in run.stderr
+    assert stopped.value.code == 2
+    assert "there is no case in" in capsys.readouterr().err
 
 
 def test_without_a_stated_tolerance_it_is_a_ten_thousandth_of_the_largest_value():
