@@ -1,4 +1,5 @@
 import re
+from collections import Counter
 
 from helpers import ROOT
 
@@ -7,17 +8,17 @@ from glip_pl.cli import COMMANDS
 PAGE = (ROOT / "docs/architecture.md").read_text()
 
 
-def drawn() -> set[str]:
+def drawn() -> list[str]:
     """Paths below src/glip_pl that the tree of the page shows."""
     tree = PAGE.split("```text\n")[1].split("```")[0].splitlines()
-    paths, above = set(), [""]
+    paths, above = list[str](), [""]
     for line in tree[1:]:
         if not line.startswith(" "):
             break
         depth = (len(line) - len(line.lstrip())) // 2
         names = re.split(r"  +", line.strip())[0]
         for name in re.split(r", | ", names):
-            paths.add("".join([*above[1:depth], name]))
+            paths.append("".join([*above[1:depth], name]))
         above = [*above[:depth], name]
     return paths
 
@@ -41,6 +42,10 @@ def test_everything_that_is_drawn_is_there():
     package = ROOT / "src/glip_pl"
 
     assert [path for path in drawn() if not (package / path).exists()] == []
+
+
+def test_nothing_is_drawn_twice():
+    assert [path for path, count in Counter(drawn()).items() if count > 1] == []
 
 
 def test_the_reference_shows_the_help_of_every_command_of_its_own():

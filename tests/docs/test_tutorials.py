@@ -59,7 +59,7 @@ def test_a_tutorial_runs_word_for_word(page, readers_folder):
         if language == "python":
             exec(compile(text, str(page), "exec"), names)
         else:
-            for line in text.splitlines():
+            for line in text.replace("\\\n", " ").splitlines():
                 run(line)
 
 
