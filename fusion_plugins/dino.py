@@ -51,6 +51,7 @@ class DinoFusion(FusionPlugin):
         scale: Of the alignment: "none" for Grounding DINO, "root" for its successors.
         bias: Of the alignment: "none" for Grounding DINO, "one" for its successors.
         shared_boxes: Whether one box network serves all layers, as in Grounding DINO.
+        token_cost: Weight of the alignment in matching: 2 in mmdetection, 1 in transformers.
         look_twice: Whether the loss of a layer also moves the boxes of the layer before
             (DINO, Sec. 3.5, https://arxiv.org/abs/2203.03605).
         checkpoint_layers: Compute each layer again in the backward pass, to save memory.
@@ -58,6 +59,8 @@ class DinoFusion(FusionPlugin):
     Raises:
         ValueError: The widths do not divide.
     """
+
+    takes_extra = True
 
     def __init__(
         self,
@@ -75,6 +78,7 @@ class DinoFusion(FusionPlugin):
         scale: Scale = "root",
         bias: Bias = "one",
         shared_boxes: bool = False,
+        token_cost: float = 2.0,
         look_twice: bool = False,
         checkpoint_layers: bool = False,
     ) -> None:
@@ -87,6 +91,7 @@ class DinoFusion(FusionPlugin):
         hidden = d_feedforward or 8 * d_model
         self.d_token = self.d_model = d_model
         self.num_levels = num_levels
+        self.token_cost = token_cost
         self.look_twice = look_twice
         self.checkpoint_layers = checkpoint_layers
         self.project_text = nn.Linear(d_text, d_model)
@@ -130,7 +135,7 @@ class DinoFusion(FusionPlugin):
 
     def make_matcher(self) -> Matcher:
         """Regions are a set: each box is given to one of them."""
-        return HungarianMatcher(token_cost=2.0)
+        return HungarianMatcher(token_cost=self.token_cost)
 
     def forward(
         self, image: PyramidFeatures, text: TextFeatures, extra: ExtraQueries | None = None
@@ -154,7 +159,7 @@ class DinoFusion(FusionPlugin):
         queries = self.content.weight[:count].expand_as(proposed).to(proposed.dtype)
         if extra is not None:
             boxes = torch.cat([boxes, to_cxcywh(extra.boxes) / size.repeat(1, 2)[:, None]], dim=1)
-            queries = torch.cat([queries, extra.contents], dim=1)
+            queries = torch.cat([queries, extra.contents.to(queries.dtype)], dim=1)
         regions, priors = self.decode(
             *(queries, boxes, seen_by(real, None if extra is None else extra.sees)),
             Memory(tokens, text.mask),
@@ -167,7 +172,7 @@ class DinoFusion(FusionPlugin):
         if extra is None:
             return fused
         added = [x[:, count:] for x in regions], [x[:, count:] for x in priors]
-        return replace(fused, extra=FusionOutput.of_queries(*added, tokens, size))
+        return replace(fused, extra=FusionOutput.of_queries(*added, tokens, size, extra.mask))
 
     def encode(
         self, image: PyramidFeatures, text: TextFeatures, grid: CellGrid

@@ -66,11 +66,13 @@ class ExtraQueries:
         contents: [B, E, d_model].
         boxes: Where they start, [B, E, 4], xyxy pixels of the padded input.
         sees: Boolean [B, E, E], True where one may see another; no query of the plugin sees any.
+        mask: Boolean [B, E], True where a query is one, and not padding.
     """
 
     contents: Tensor
     boxes: Tensor
     sees: Tensor
+    mask: Tensor
 
 
 @dataclass(frozen=True)
@@ -141,9 +143,11 @@ class FusionPlugin(nn.Module, ABC):
 
     Attributes:
         d_token: Width of the tokens that `forward` returns.
+        takes_extra: Whether `forward` takes `ExtraQueries` as its third argument.
     """
 
     d_token: int
+    takes_extra: bool = False
 
     def make_matcher(self) -> Matcher:
         """Make what pairs regions with boxes in training.

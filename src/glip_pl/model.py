@@ -137,9 +137,11 @@ class GLIP(nn.Module):
         """Return what compares and places boxes: the plugin's own head, or ours."""
         return self.fusion.own_head() or self.head
 
-    def forward(self, images: Tensor, mask: Tensor, tokens: TokenBatch) -> GroundingOutput:
-        """Encode and ground; the arguments are those of `encode_image` and `encode_text`."""
-        return self.ground(self.encode_image(images, mask), self.encode_text(tokens))
+    def forward(
+        self, images: Tensor, mask: Tensor, tokens: TokenBatch, extra: ExtraQueries | None = None
+    ) -> GroundingOutput:
+        """Encode and ground; see `encode_image`, `encode_text` and `ground` for the arguments."""
+        return self.ground(self.encode_image(images, mask), self.encode_text(tokens), extra)
 
     def make_room(self, state: Mapping[str, Tensor], prefix: str = "") -> None:
         """Take in the offsets of a tuned prompt where a state dict has them under a prefix."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from glip_pl.fusion import FusionOutput, FusionPlugin, PyramidFeatures, TextFeatures
+from glip_pl.fusion import ExtraQueries, FusionOutput, FusionPlugin, PyramidFeatures, TextFeatures
 from glip_pl.matching import Objects, Regions
 
 D_MODEL, D_TEXT, BATCH, TOKENS = 32, 48, 2, 6
@@ -39,6 +39,8 @@ def check_fusion_plugin(plugin: type[FusionPlugin], **init_args: object) -> None
     _check_items_do_not_see_each_other(fusion, image, text, whole)
     _check_prepared_images_can_be_kept(fusion, image, text, whole)
     _check_bf16(fusion, image, text)
+    if fusion.takes_extra:
+        _check_extra_queries(fusion, image, text, whole)
     _check_gradients(fusion, image, text)
     _check_matcher(fusion, whole)
 
@@ -110,6 +112,28 @@ def _check_bf16(fusion: FusionPlugin, image: PyramidFeatures, text: TextFeatures
     for name in ("regions", "tokens", "priors"):
         tensor: Tensor = getattr(output, name)
         assert bool(tensor.isfinite().all()), f"{name} are not finite under bf16 autocast"
+
+
+def _check_extra_queries(
+    fusion: FusionPlugin, image: PyramidFeatures, text: TextFeatures, whole: FusionOutput
+) -> None:
+    """Two extra queries that do not see each other, of which a third item is padding."""
+    boxes = torch.tensor([[8.0, 8, 40, 40], [20, 30, 90, 60], [0, 0, 0, 0]]).expand(BATCH, -1, -1)
+    real = torch.tensor([True, True, False]).expand(BATCH, -1)
+    sees = torch.eye(3, dtype=torch.bool).expand(BATCH, -1, -1)
+    first, second = torch.randn(2, BATCH, 3, D_MODEL)
+    outputs = []
+    for contents in (first, torch.cat([first[:, :1], second[:, 1:]], dim=1)):
+        extra = ExtraQueries(contents, boxes, sees, real)
+        outputs.append(fusion(fusion.prepare_image(image), text, extra))
+    for output in outputs:
+        assert output.extra is not None, "extra queries are not returned as FusionOutput.extra"
+        assert output.extra.regions.shape == first.shape, (
+            "extra queries are lost, or there are more"
+        )
+        assert _close(output.regions, whole.regions), "an extra query changes the regions"
+    alike = [output.extra.regions[:, 0] for output in outputs]
+    assert _close(*alike), "an extra query sees another that it may not see"
 
 
 def _check_gradients(fusion: FusionPlugin, image: PyramidFeatures, text: TextFeatures) -> None:

@@ -1,7 +1,7 @@
 """GroundingTask, the LightningModule: steps, optimizer and metrics around the GLIP network."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from glip_pl.structures import Batch, Detections
 from glip_pl.system.seeds import seed_of
 from glip_pl.text import TextEncoder
 from glip_pl.training.criterion import GroundingCriterion
+from glip_pl.training.denoising import Denoising, DenoisingSettings, denoising_terms
 from glip_pl.training.optim import Cosine, OptimizerSettings, Plateau, Schedule
 from glip_pl.tuning import LoraSettings, Mode, Tuning
 from glip_pl.tuning.checkpoint import fold, unfold
@@ -63,6 +64,8 @@ class GroundingTask(LightningModule):
         initial_box_scale: Start value of the head's scale of box offsets; GLIP has 1.
         inclusive_losses: Measure box losses as official GLIP does; see `GroundingCriterion`.
         loss_weights: Weights of the loss terms.
+        denoising: Adds queries that start from true boxes with noise, for plugins that take such;
+            see `glip_pl.training.denoising`.
         optimizer: Learning rates and weight decay.
         schedule: How the learning rates change after the warm-up.
         postprocess: How scores become detections.
@@ -72,7 +75,8 @@ class GroundingTask(LightningModule):
         lora: How large the additions of "lora" are.
 
     Raises:
-        ValueError: `d_text` is not the width of the text encoder.
+        ValueError: `d_text` is not the width of the text encoder, or the plugin takes no extra
+            queries for denoising.
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class GroundingTask(LightningModule):
         initial_box_scale: float = 8.0,
         inclusive_losses: bool = False,
         loss_weights: LossWeights | None = None,
+        denoising: DenoisingSettings | None = None,
         optimizer: OptimizerSettings | None = None,
         schedule: Schedule | Plateau | None = None,
         postprocess: PostProcess | None = None,
@@ -107,6 +112,11 @@ class GroundingTask(LightningModule):
             raise ValueError(
                 f"the text encoder gives features of width {text.d_text}, but model.d_text is "
                 f"{d_text}; pass --model.d_text={text.d_text}"
+            )
+        if denoising is not None and not fusion.takes_extra:
+            raise ValueError(
+                "model.denoising needs a fusion plugin that takes extra queries, such as dino; "
+                f"{type(fusion).__name__} does not: choose another FUSION, or leave denoising out"
             )
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*is an instance of `nn.Module`.*")
@@ -128,6 +138,7 @@ class GroundingTask(LightningModule):
         )
         self.criterion = GroundingCriterion(fusion.make_matcher(), inclusive=inclusive_losses)
         self.loss_weights = asdict(loss_weights or LossWeights())
+        self.denoising = None if denoising is None else Denoising(d_model, denoising)
         self.optimizer_settings = optimizer or OptimizerSettings()
         self.schedule = schedule or Cosine()
         self.detector = Detector(self.model, postprocess or PostProcess())
@@ -204,13 +215,25 @@ class GroundingTask(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Weigh and sum the loss terms of a batch."""
-        output = self.model(batch.images, batch.mask, batch.tokens)
-        terms = self.criterion(output, batch.questions, batch.known(), batch.tokens.mask)
-        loss = torch.stack([self.loss_weights[name] * term for name, term in terms.items()]).sum()
+        mask, truths, noisy = batch.tokens.mask, batch.known(), None
+        objects = self.criterion.objects(batch.questions, truths)
+        if self.denoising is not None:
+            noisy = self.denoising(objects, truths)
+        output = self.model(batch.images, batch.mask, batch.tokens, noisy and noisy.queries)
+        terms = self.criterion(output, batch.questions, truths, mask)
         logged = {f"train/{name}": term for name, term in terms.items() if self.loss_weights[name]}
+        loss = self._weighed(terms)
+        if noisy is not None:
+            assert output.extra is not None
+            known = denoising_terms(self.criterion, output.extra, noisy, objects, mask)
+            logged["train/denoising"] = self._weighed(known)
+            loss = loss + logged["train/denoising"]
         self.log_dict(logged, batch_size=len(batch))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
         return loss
+
+    def _weighed(self, terms: Mapping[str, Tensor]) -> Tensor:
+        return torch.stack([self.loss_weights[name] * term for name, term in terms.items()]).sum()
 
     # Lightning's type lacks lists, but takes them: callbacks get the detections and can draw them.
     def validation_step(  # type: ignore[override]
@@ -279,7 +302,10 @@ class GroundingTask(LightningModule):
         # The fused step is the fastest and takes no memory, but Lightning refuses to clip gradients
         # for it in mixed precision; None lets torch choose.
         fused = None if isinstance(self.trainer.precision_plugin, MixedPrecision) else True
-        optimizer = torch.optim.AdamW(settings.groups(self.model), lr=settings.lr, fused=fused)
+        groups = settings.groups(self.model)
+        if self.denoising is not None:
+            groups.append({"params": list(self.denoising.parameters()), "name": "denoising"})
+        optimizer = torch.optim.AdamW(groups, lr=settings.lr, weight_decay=0.0, fused=fused)
         if isinstance(self.schedule, Plateau):
             plateau = ReduceLROnPlateau(optimizer, mode="max", **asdict(self.schedule))
             return {
