@@ -56,8 +56,8 @@ def check(path: str, *, format: str | None = None) -> bool:
 
     Args:
         path: Folder or annotation file of the data set.
-        format: Its format, where it is not seen: coco, lvis, openimages, voc, yolo, odvg, mdetr,
-            flickr30k, refcoco, captions or webdataset.
+        format: Its format, where it is not seen: coco, lvis, openimages, voc, yolo, label_studio,
+            cvat, odvg, mdetr, flickr30k, refcoco, captions or webdataset.
 
     Returns:
         Whether something is wrong.
@@ -90,8 +90,8 @@ def convert(
     Args:
         source: Folder or annotation file of the data set.
         target: The folder to write; it must not exist.
-        to: Format to write: coco, lvis, openimages, voc, yolo, odvg, mdetr, refcoco, captions or
-            webdataset.
+        to: Format to write: coco, lvis, openimages, voc, yolo, label_studio, cvat, odvg, mdetr,
+            refcoco, captions or webdataset.
         source_format: Format of the source, where it is not seen.
         strict: Write nothing if anything would be left out, changed or lost.
     """

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from glip_pl.data.auto_splits import AUTO_SPLITS, auto_split
 from glip_pl.data.formats import FORMATS, AnnotationSet, Format, detect_format
 from glip_pl.data.formats.common.checks import MISSING_FILE
 
@@ -25,7 +26,8 @@ def read_split(source: Path, *, format: str | None, split: str | None) -> Annota
     Args:
         source: The file or folder.
         format: Name of its form, where several fit.
-        split: Name of the split, where there are several.
+        split: Name of the split, where there are several; "auto-train", "auto-val" and "auto-test"
+            are what `auto_split` chooses.
 
     Raises:
         ValueError: There is nothing, it cannot be read, or it is not clear which split is meant.
@@ -36,6 +38,9 @@ def read_split(source: Path, *, format: str | None, split: str | None) -> Annota
             "(with make: DATA_ROOT=PATH) or correct `annotations` in data.*"
         )
     sets = _reader(source, format).read(source)
+    if split in AUTO_SPLITS:
+        found = auto_split(sets, AUTO_SPLITS[split], source)
+        return replace(found, images=found.images.absolute())
     if split is None and len(sets) != 1:
         raise ValueError(
             f"{str(source)!r} has the splits {', '.join(sets)}; say which in `split` of the data "

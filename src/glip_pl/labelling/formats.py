@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
-from xml.sax.saxutils import escape, quoteattr
+
+from glip_pl.data.formats.cvat.cvat_xml import TAIL, head, image_text
+from glip_pl.data.formats.label_studio.regions import write_region
 
 Record = dict[str, Any]
 
@@ -111,7 +113,11 @@ class LabelStudio(LabelFormat):
         """See `LabelFormat.write`; boxes are in percent of the image."""
         file.write("[")
         for number, record in enumerate(records):
-            result = [self._region(record, found) for found in record["detections"]]
+            size = (record["height"], record["width"])
+            result = [
+                {**write_region(found["box"], size, found["phrase"]), "score": found["score"]}
+                for found in record["detections"]
+            ]
             scores = [found["score"] for found in record["detections"]]
             task = {
                 "data": {"image": record["image"]},
@@ -126,26 +132,6 @@ class LabelStudio(LabelFormat):
             file.write(("," if number else "") + "\n" + json.dumps(task))
         file.write("\n]\n")
 
-    def _region(self, record: Record, found: Record) -> Record:
-        height, width = record["height"], record["width"]
-        x0, y0, x1, y1 = found["box"]
-        return {
-            "type": "rectanglelabels",
-            "from_name": "label",
-            "to_name": "image",
-            "original_width": width,
-            "original_height": height,
-            "score": found["score"],
-            "value": {
-                "x": round(100 * x0 / width, 4),
-                "y": round(100 * y0 / height, 4),
-                "width": round(100 * (x1 - x0) / width, 4),
-                "height": round(100 * (y1 - y0) / height, 4),
-                "rotation": 0,
-                "rectanglelabels": [found["phrase"]],
-            },
-        }
-
 
 class Cvat(LabelFormat):
     """CVAT's "images 1.1" XML."""
@@ -154,21 +140,12 @@ class Cvat(LabelFormat):
 
     def write(self, file: IO[str], records: Iterable[Record], names: Sequence[str]) -> None:
         """See `LabelFormat.write`."""
-        labels = "".join(f"<label><name>{escape(name)}</name></label>" for name in names)
-        file.write(
-            '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n'
-        )
-        file.write(f"<meta><task><labels>{labels}</labels></task></meta>\n")
+        file.write(head(names))
         for number, record in enumerate(records):
-            size = f'width="{record["width"]}" height="{record["height"]}"'
-            file.write(f'<image id="{number}" name={quoteattr(record["image"])} {size}>\n')
-            for found in record["detections"]:
-                x0, y0, x1, y1 = found["box"]
-                place = f'xtl="{x0}" ytl="{y0}" xbr="{x1}" ybr="{y1}"'
-                label = f'label={quoteattr(found["phrase"])} source="auto" occluded="0"'
-                file.write(f'<box {label} {place} z_order="0"/>\n')
-            file.write("</image>\n")
-        file.write("</annotations>\n")
+            size = (record["height"], record["width"])
+            boxes = [(found["phrase"], found["box"]) for found in record["detections"]]
+            file.write(image_text(number, record["image"], size, boxes, source="auto"))
+        file.write(TAIL)
 
 
 LABEL_FORMATS: dict[str, LabelFormat] = {

@@ -20,7 +20,10 @@ from glip_pl.results.manifest import protocol
 from glip_pl.results.predictions import Seen
 from glip_pl.structures import Detections
 
-DETECTION = ("coco", "lvis", "openimages", "voc", "yolo", "odvg", "webdataset")
+DETECTION = (
+    *("coco", "lvis", "openimages", "voc", "yolo", "odvg", "webdataset"),
+    *("label_studio", "cvat"),
+)
 GROUNDING = ("mdetr", "odvg", "webdataset")
 NAMES = {1: "cat", 5: "dog", 90: "hair drier"}
 CAPTION = "a man and a dog on the left"

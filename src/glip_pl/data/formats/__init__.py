@@ -4,8 +4,11 @@ from pathlib import Path
 
 from glip_pl.data.formats.captions import Captions
 from glip_pl.data.formats.coco.coco import Coco
+from glip_pl.data.formats.common.detection_sets import subfolders
 from glip_pl.data.formats.common.records import Annotation, AnnotationSet, Format, Record
+from glip_pl.data.formats.cvat.cvat import Cvat
 from glip_pl.data.formats.flickr import FlickrEntities
+from glip_pl.data.formats.label_studio.label_studio import LabelStudio
 from glip_pl.data.formats.lvis import Lvis
 from glip_pl.data.formats.mdetr import Mdetr
 from glip_pl.data.formats.odvg.odvg import Odvg
@@ -24,6 +27,8 @@ _ALL: tuple[Format, ...] = (
     OpenImages(),
     Voc(),
     Yolo(),
+    LabelStudio(),
+    Cvat(),
     Odvg(),
     Mdetr(),
     FlickrEntities(),
@@ -45,7 +50,7 @@ def detect_format(path: Path) -> Format:
     """
     if not path.exists():
         raise ValueError(f"there is no file or folder {str(path)!r}; correct the path")
-    found = [form for form in FORMATS.values() if form.detect(path)]
+    found = _forms(path)
     if len(found) == 1:
         return found[0]
     if found:
@@ -61,10 +66,21 @@ def detect_format(path: Path) -> Format:
 
 
 def _missing_piece(path: Path) -> str:
-    """Say what a folder lacks that looks like a set of a known tool."""
+    """Say what a path lacks that looks like a set of a known tool."""
+    if path.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar") and path.is_file():
+        return f"{str(path)!r} is an archive; unpack it, and pass the folder. As it is, "
     if has_labels(path):
         return (
             f"{str(path)!r} has labels of YOLO without names; write data.yaml there, with `names` "
             "and `train`, or one name a line into classes.txt. As it is, "
         )
+    below = [folder for folder in subfolders(path) if _forms(folder)]
+    if below:
+        some = " or ".join(repr(str(folder)) for folder in below[:3])
+        return f"pass {some}, which has a data set; "
     return ""
+
+
+def _forms(path: Path) -> list[Format]:
+    """List the formats that a path seems to be in."""
+    return [form for form in FORMATS.values() if form.detect(path)]
