@@ -7,8 +7,10 @@ from typing import NoReturn
 
 import yaml
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.utilities import rank_zero_info
 
 from glip_pl.commands.parser import CommandParser
+from glip_pl.commands.resume import WORDS, newest, overridden
 from glip_pl.configs.names import HERE, expand
 from glip_pl.data import GroundingDataModule
 from glip_pl.plugins import fusion_plugins
@@ -67,7 +69,8 @@ class GroundingCLI(LightningCLI):
             "--new",
             type=list[str],
             default=[],
-            help="Parts that start afresh where the weights do not fit them, such as [fusion].",
+            help="Parts that start afresh where the weights do not fit them, such as [fusion]; "
+            "[vocabulary] resumes a run on data of other names.",
         )
         parser.add_argument(
             "--trust",
@@ -93,7 +96,7 @@ class GroundingCLI(LightningCLI):
         assert isinstance(args, list)
         self.config = parser.parse_args([*args[:1], *expand(args[0], args[1:])])
         command = self.config.get("subcommand")
-        path = self.config[command].get("ckpt_path") if command else None
+        path = self._name_checkpoint(command) if command else None
         weights = self.config[command].get("weights") if command else None
         if weights is not None:
             if path is not None:
@@ -106,7 +109,7 @@ class GroundingCLI(LightningCLI):
                     f"glip {command} needs a trained model; pass --ckpt_path=PATH or --weights=PATH"
                 )
             return
-        if path in ("best", "last", "hpc", "registry"):
+        if path == "hpc" and command == "fit":  # What SLURM's warning saved.
             return
         described = read_checkpoint(path)["hyper_parameters"]
         if command == "fit":
@@ -122,14 +125,40 @@ class GroundingCLI(LightningCLI):
                         "the checkpoint was trained with"
                     )
 
+    def _name_checkpoint(self, command: str) -> str | None:
+        """Put the path in the place of "last" and "best"."""
+        options = self.config[command]
+        path: str | None = options.get("ckpt_path")
+        if path not in WORDS:
+            return path
+        if command == "fit" and path == "best":
+            raise ValueError("a run is resumed from its last state; pass --ckpt_path=last")
+        options.ckpt_path = newest(command, path, options.trainer)
+        rank_zero_info(f"--ckpt_path={path} is {options.ckpt_path}")
+        return str(options.ckpt_path)
+
     def _parse_ckpt_path(self) -> None:
-        """Let a checkpoint describe its model, by the class paths of today."""
+        """Let a checkpoint describe its model, by the class paths of today; say what it decides."""
         command = self.config.get("subcommand")
         path = self.config[command].get("ckpt_path") if command else None
-        if path and Path(path).is_file():
-            described = read_checkpoint(path)["hyper_parameters"]
-            described = {key: value for key, value in described.items() if key != "_instantiator"}
-            self.config = self.parser.parse_object({command: {"model": described}}, self.config)
+        if not path or not Path(path).is_file():
+            return
+        checkpoint = read_checkpoint(path)
+        described = checkpoint["hyper_parameters"]
+        described = {key: value for key, value in described.items() if key != "_instantiator"}
+        asked = self.config[command].model.clone()
+        self.config = self.parser.parse_object({command: {"model": described}}, self.config)
+        if command != "fit":  # Whose model is asked for by nobody: what stood there were defaults.
+            return
+        unused = overridden(asked, self.config[command].model)
+        seed = self.config[command].get("seed_everything")
+        if checkpoint.get("seed", seed) != seed:
+            unused.append(f"--seed_everything={seed} (it has {checkpoint['seed']})")
+        if unused:
+            rank_zero_info(
+                "The resumed run goes on as its checkpoint says, so these have no effect; start a "
+                f"new run by --weights={path} to use them:\n  " + "\n  ".join(unused)
+            )
 
     def _take_weights(self, command: str, source: str) -> None:
         """Let the weights describe the model, or in training its text encoder alone."""
@@ -142,8 +171,10 @@ class GroundingCLI(LightningCLI):
 
     def after_instantiate_classes(self) -> None:
         """Give the model its weights."""
+        new = self.config[self.config.subcommand].new
+        self.model.takes_new_names = "vocabulary" in new
         if self._weights is not None:
-            self._weights.give(self.model.model, new=self.config[self.config.subcommand].new)
+            self._weights.give(self.model.model, new=[part for part in new if part != "vocabulary"])
 
 
 def quieten_lightning() -> None:

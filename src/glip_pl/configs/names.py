@@ -129,7 +129,7 @@ def _fusion_of(config: str) -> str | None:
 
 def _run_name(command: str, chosen: dict[str, list[str]]) -> str:
     """Return the folder of a run below ``runs``: deep-tiny-shapes, or test-shapes."""
-    kinds = ("fusion", "model", "data") if command == "fit" else ("data",)
+    kinds = ("fusion", "model", "data")
     parts = [_stem(name) for kind in kinds for name in chosen[kind][-1:]]
     return "-".join(parts if command == "fit" else [command, *parts])
 

@@ -25,6 +25,7 @@ from glip_pl.system.seeds import seed_of
 from glip_pl.text import TextEncoder
 from glip_pl.training.criterion import GroundingCriterion
 from glip_pl.training.denoising import Denoising, DenoisingSettings, denoising_terms
+from glip_pl.training.names import refuse_other_names
 from glip_pl.training.optim import Cosine, OptimizerSettings, Plateau, Schedule
 from glip_pl.tuning import LoraSettings, Mode, Tuning
 from glip_pl.tuning.checkpoint import fold, unfold
@@ -145,6 +146,8 @@ class GroundingTask(LightningModule):
         self.tuning = Tuning(tune, tuple(freeze or ()), lora or LoraSettings())
         self._is_tuned = False
         self.class_names: list[str] = []
+        # Whether a run may be resumed on data of another vocabulary.
+        self.takes_new_names = False
         self.metrics = nn.ModuleDict()
         self.results: dict[str, float] = {}
         # Of the whole run: a resumed one goes on with that of its checkpoint.
@@ -194,8 +197,16 @@ class GroundingTask(LightningModule):
         fold(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """See `on_save_checkpoint`."""
-        self.class_names = checkpoint.get("class_names", [])
+        """See `on_save_checkpoint`.
+
+        Raises:
+            ValueError: A resumed run would learn other names.
+        """
+        before = checkpoint.get("class_names", [])
+        if self._trainer is None or self.trainer.state.fn != "fit":
+            self.class_names = before
+        elif "class_names" in checkpoint and not self.takes_new_names:
+            refuse_other_names(before, self.class_names)
         self._seed = checkpoint.get("seed", self._seed)
         unfold(checkpoint, self)
 
