@@ -156,7 +156,8 @@ class DinoFusion(FusionPlugin):
         proposed, proposals, real = self.select(cells, tokens, text.mask, grid)
         boxes, count = self.head.box(0)(proposed, proposals).detach(), proposed.shape[1]
         # Queries have learned contents, by rank.
-        queries = self.content.weight[:count].expand_as(proposed).to(proposed.dtype)
+        ranks = torch.arange(count, device=proposed.device)
+        queries = self.content(ranks).expand_as(proposed).to(proposed.dtype)
         if extra is not None:
             boxes = torch.cat([boxes, to_cxcywh(extra.boxes) / size.repeat(1, 2)[:, None]], dim=1)
             queries = torch.cat([queries, extra.contents.to(queries.dtype)], dim=1)

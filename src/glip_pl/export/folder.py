@@ -63,6 +63,11 @@ def export_folder(model: GLIP, target: Path, settings: ExportSettings) -> dict[s
             f"the text encoder {type(model.text).__name__} knows a closed list of names, which "
             "cannot be exported; train with model.text: TinyBert or BertEncoder"
         )
+    if model.fusion.own_head() is not None:
+        raise ValueError(
+            f"the fusion plugin {type(model.fusion).__name__} brings its own head, which cannot be "
+            "exported yet; use the weights as they are: glip predict, label and serve take them"
+        )
     if target.exists():
         raise ValueError(f"{str(target)!r} exists already; name a new folder, or remove it first")
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -63,7 +63,9 @@ class PostProcess:
             output: What the head says of the batch.
             questions: The positive maps and sizes; a phrase without a token is not found.
         """
-        return [self._image(output, b, question) for b, question in enumerate(questions)]
+        # In bf16 many scores would be alike, and ranked by chance.
+        with torch.autocast(output.logits.device.type, enabled=False):
+            return [self._image(output, b, question) for b, question in enumerate(questions)]
 
     def _image(self, output: GroundingOutput, b: int, question: Question) -> Detections:
         logits = output.logits[b].float()

@@ -57,15 +57,25 @@ class TokenBatch:
         import torch.nn.functional as F
 
         longest = max(caption.ids.shape[1] for caption in captions)
-        padded = [
-            (
-                F.pad(caption.ids, (0, longest - caption.ids.shape[1])),
-                F.pad(caption.mask, (0, longest - caption.mask.shape[1])),
-                F.pad(caption.offsets, (0, 0, 0, longest - caption.offsets.shape[1])),
+
+        def below(parts: Sequence[Tensor], value: int = 0) -> Tensor:
+            short = [longest - part.shape[1] for part in parts]
+            sides = [(0, 0) * (part.ndim - 2) for part in parts]
+            return torch.cat(
+                [
+                    F.pad(part, (*side, 0, more), value=value)
+                    for part, side, more in zip(parts, sides, short, strict=True)
+                ]
             )
-            for caption in captions
-        ]
-        return cls(*(torch.cat(part) for part in zip(*padded, strict=True)))
+
+        phrases = [caption.phrases for caption in captions if caption.phrases is not None]
+        return cls(
+            below([caption.ids for caption in captions]),
+            below([caption.mask for caption in captions]),
+            below([caption.offsets for caption in captions]),
+            # Padding is of no phrase.
+            below(phrases, -1) if len(phrases) == len(captions) else None,
+        )
 
     def select(self, columns: slice) -> Self:
         """Keep some of the M tokens of every caption."""
