@@ -6,6 +6,7 @@ from glip_pl.backbones.fpn import FPN
 from glip_pl.backbones.neck import ChannelMapper, Neck
 from glip_pl.backbones.resnet import ResNetBackbone
 from glip_pl.backbones.swin import SwinBackbone
+from glip_pl.backbones.timm_backbone import TimmBackbone
 from glip_pl.backbones.tiny import TinyBackbone
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "Neck",
     "ResNetBackbone",
     "SwinBackbone",
+    "TimmBackbone",
     "TinyBackbone",
 ]

@@ -8,7 +8,7 @@ part gets no gradient and stays in evaluation mode, whatever `train` is told.
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, Self
 
 import torch
@@ -124,7 +124,14 @@ def leading_parts(parts: Sequence[nn.Module], freeze: int) -> Sequence[nn.Module
     return parts[:freeze]
 
 
-def load_weights(module: nn.Module, path: str, *, may_lack: str, may_add: str) -> None:
+def load_weights(
+    module: nn.Module,
+    path: str,
+    *,
+    may_lack: str,
+    may_add: str,
+    rename: Callable[[str], str] = str,
+) -> None:
     """Load a weights file and insist that it fits.
 
     Args:
@@ -133,6 +140,7 @@ def load_weights(module: nn.Module, path: str, *, may_lack: str, may_add: str) -
             one under "model" or "state_dict".
         may_lack: Pattern of the keys that the file need not have; they keep their values.
         may_add: Pattern of the keys of the file that are left aside.
+        rename: Turns the file's other keys into those of the module.
 
     Raises:
         ValueError: The file is missing, is no state dict, or belongs to another network.
@@ -141,7 +149,7 @@ def load_weights(module: nn.Module, path: str, *, may_lack: str, may_add: str) -
         path, advice="correct backbone.init_args.weights, or use null to start from random weights"
     )
     own = module.state_dict()
-    state = {key: value for key, value in state.items() if not re.search(may_add, key)}
+    state = {rename(key): value for key, value in state.items() if not re.search(may_add, key)}
     lacking = [key for key in own if key not in state and not re.search(may_lack, key)]
     foreign = [key for key in state if key not in own]
     misshapen = [

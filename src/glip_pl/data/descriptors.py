@@ -6,9 +6,8 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser
 
+from glip_pl.configs.names import known
 from glip_pl.data.module import GroundingDataModule
-
-_FOLDER = Path("data")
 
 
 def read_descriptor(
@@ -58,11 +57,9 @@ def _path(source: str, advice: str) -> Path:
         if not path.is_file():
             raise ValueError(f"{advice}={source}: there is no such file; correct the path")
         return path
-    named = _FOLDER / f"{source}.yaml"
-    if not named.is_file():
-        known = ", ".join(sorted(p.stem for p in _FOLDER.glob("*.yaml")))
+    named = known("data")
+    if source not in named:
         raise ValueError(
-            f"{advice}={source} is not known; give the path of a YAML"
-            + (f", or one of {known}" if known else "")
+            f"{advice}={source} is not known; give the path of a YAML, or one of {', '.join(named)}"
         )
-    return named
+    return Path(named[source])

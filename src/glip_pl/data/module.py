@@ -142,6 +142,11 @@ class GroundingDataModule(LightningDataModule):
         sets = [*self.train, *self._old]
         return list(dict.fromkeys(name for dataset in sets for name in dataset.names))
 
+    @property
+    def train_files(self) -> list[str]:
+        """The files of the training sets, below the name of the folder of the data."""
+        return [f"{self.root.name}/{dataset.annotations}" for dataset in self.train]
+
     def prepare_data(self) -> None:
         """Let the builder write its data; Lightning calls this in one process per machine."""
         if self.builder is not None:

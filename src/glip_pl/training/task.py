@@ -148,6 +148,7 @@ class GroundingTask(LightningModule):
         self.class_names: list[str] = []
         # Whether a run may be resumed on data of another vocabulary.
         self.takes_new_names = False
+        self.trained_on: list[str] = []
         self.metrics = nn.ModuleDict()
         self.results: dict[str, float] = {}
         # Of the whole run: a resumed one goes on with that of its checkpoint.
@@ -167,6 +168,7 @@ class GroundingTask(LightningModule):
         if self._trainer is None or self.trainer.state.fn != "fit":
             return
         self.class_names = list(self._data.class_names)
+        self.trained_on = self._data.train_files
         if self.model.text.names == []:
             self.model.text.learn_names(self.class_names)
             if "text" in self.hparams:
@@ -188,6 +190,7 @@ class GroundingTask(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember what the training data named, and at which size images are evaluated."""
         checkpoint["class_names"] = self.class_names
+        checkpoint["trained_on"] = self.trained_on
         checkpoint["seed"] = self._seed
         transform = self._data.eval_transform
         checkpoint["evaluation"] = {
@@ -205,6 +208,7 @@ class GroundingTask(LightningModule):
         before = checkpoint.get("class_names", [])
         if self._trainer is None or self.trainer.state.fn != "fit":
             self.class_names = before
+            self.trained_on = checkpoint.get("trained_on", [])
         elif "class_names" in checkpoint and not self.takes_new_names:
             refuse_other_names(before, self.class_names)
         self._seed = checkpoint.get("seed", self._seed)
