@@ -4,7 +4,7 @@ import torch
 from torchvision.ops import batched_nms
 
 from glip_pl.inference.postprocess import phrase_scores as scores_in_torch
-from glip_pl.runtime.postprocess import phrase_scores, suppress
+from glip_pl.runtime.postprocess import one_per_place, phrase_scores, suppress
 
 
 def test_suppression_keeps_what_torchvision_keeps():
@@ -34,3 +34,9 @@ def test_phrases_score_as_in_torch(aggregate):
     wanted = scores_in_torch(logits, mapped, aggregate).numpy()
 
     assert np.allclose(phrase_scores(logits.numpy(), mapped.numpy(), aggregate), wanted, atol=1e-6)
+
+
+def test_a_thing_has_one_name():
+    boxes = np.array([[0, 0, 9, 9], [0, 0, 9, 8], [20, 20, 30, 30]], np.float32)
+
+    assert one_per_place(boxes).tolist() == [0, 2]

@@ -40,6 +40,12 @@ def test_a_closed_set_detector_averages_the_vectors_of_its_names(averaged):
     assert not torch.equal(saved["state_dict"][name], saved["current_model_state"][name])
 
 
+def test_a_checkpoint_notes_the_files_that_it_was_trained_on(averaged):
+    (noted,) = torch.load(averaged, weights_only=True)["trained_on"]
+
+    assert noted.endswith("/annotations/train.json")
+
+
 def test_an_averaged_closed_set_detector_loads_with_its_names(averaged):
     task = GroundingTask.load_from_checkpoint(averaged, map_location="cpu", weights_only=True)
 

@@ -1,6 +1,7 @@
 """``glip export``: a model as ONNX files that run without PyTorch, any vocabulary their input."""
 
 from pathlib import Path
+from typing import Literal
 
 from glip_pl.commands.parser import run_function
 
@@ -18,6 +19,9 @@ def export(
     short_side: int | None = None,
     max_side: int | None = None,
     int8: bool = False,
+    data: str | None = None,
+    split: Literal["val", "test"] = "val",
+    root: str | None = None,
 ) -> None:
     """Write image.onnx, text.onnx and ground.onnx, with tokenizer and description beside them.
 
@@ -29,6 +33,10 @@ def export(
         short_side: Pixels of an image's shorter side; that of the training's evaluation by default.
         max_side: Bound of the longer side, likewise.
         int8: Write the weights of matrix products as 8 bit integers.
+        data: A set to score the files on beside PyTorch, a name such as bccd or a YAML; what was
+            measured stands in the folder's README.md.
+        split: Which sets of it; the first one counts.
+        root: Folder of the data, where it is not the one of the YAML.
     """
     from importlib.util import find_spec
 
@@ -42,19 +50,31 @@ def export(
         raise ValueError(
             f'glip export needs {", ".join(lacking)}; run: pip install "glip-pl[export]"'
         )
+    from glip_pl.data.descriptors import read_descriptor
     from glip_pl.export.folder import ExportSettings, export_folder
+    from glip_pl.inference.scoring import score_sets
+    from glip_pl.model import GLIP
 
     opened = read_weights(weights)
     task, about = task_of(opened).eval(), opened.about
+    score = None
+    if data is not None:
+        described = read_descriptor(data, root=root)
+        post = task.detector.postprocess
+
+        def score(model: GLIP) -> float:
+            metrics = next(iter(score_sets(model, described, split, postprocess=post).values()))
+            return next(iter(metrics.values()))
+
     settings = ExportSettings(
         short_side=short_side or about.short_side,
         max_side=max_side or about.max_side,
         class_names=tuple(task.class_names),
         postprocess=task.detector.postprocess,
+        thresholds=about.thresholds,
         int8=int8,
+        score=score,
+        scored_on=f"{data}/{split}",
     )
-    differences = export_folder(task.model, output, settings)
-    for name, value in differences.items():
-        print(f"{name:11} within {value:.1e} of PyTorch at a size that the exporter did not see")
-    for path in sorted(output.iterdir()):
-        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    measured = export_folder(task.model, output, settings)
+    print(f"wrote {output}", *measured.lines(), sep="\n")

@@ -2,16 +2,16 @@
 
 import hashlib
 import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import onnxruntime
 import torch
 
 import glip_pl
-from glip_pl.export.graphs import Graph, trace
+from glip_pl.export.card import Measured, card_of
+from glip_pl.export.exported import ExportedModel
+from glip_pl.export.graphs import trace
 from glip_pl.export.onnx_files import quantize, write_onnx
 from glip_pl.inference.postprocess import PostProcess
 from glip_pl.model import GLIP
@@ -31,18 +31,24 @@ class ExportSettings:
         short_side: Pixels of an image's shorter side.
         max_side: Bound of the longer side.
         class_names: What the training data named.
+        thresholds: Least score by name, as a calibration found them.
         postprocess: How scores become detections.
         int8: Whether to write weights of matrix products as 8 bit integers.
+        score: Judges a model on a data set; None where there is none.
+        scored_on: What that data set is called.
     """
 
     short_side: int
     max_side: int
     class_names: tuple[str, ...] = ()
+    thresholds: Mapping[str, float] = field(default_factory=dict)
     postprocess: PostProcess = field(default_factory=PostProcess)
     int8: bool = False
+    score: Callable[[GLIP], float] | None = None
+    scored_on: str = ""
 
 
-def export_folder(model: GLIP, target: Path, settings: ExportSettings) -> dict[str, float]:
+def export_folder(model: GLIP, target: Path, settings: ExportSettings) -> Measured:
     """Write a folder that `glip_pl.runtime` opens.
 
     Args:
@@ -51,8 +57,7 @@ def export_folder(model: GLIP, target: Path, settings: ExportSettings) -> dict[s
         settings: How the model is used.
 
     Returns:
-        The largest difference between the graphs and the model per output, at a batch and a size
-        that the exporter did not see.
+        What was measured; the card in the folder says it, too.
 
     Raises:
         ValueError: The folder exists, or the model cannot be exported.
@@ -75,54 +80,64 @@ def export_folder(model: GLIP, target: Path, settings: ExportSettings) -> dict[s
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:
         folder = Path(name) / "model"
         folder.mkdir()
-        graphs = trace(model)
-        for graph in graphs:
+        for graph in trace(model):
             write_onnx(graph, folder / f"{graph.name}.onnx")
         tokenizer.save(folder / TOKENIZER)
-        _describe(model, tokenizer, settings, (folder / TOKENIZER).read_bytes()).write(folder)
-        differences = compare(model, graphs, folder)
-        if settings.int8:
-            for graph in graphs:
-                quantize(folder / f"{graph.name}.onnx")
+        description = _describe(model, tokenizer, settings, (folder / TOKENIZER).read_bytes())
+        description.write(folder)
+        measured = _measure(model, folder, settings)
+        (folder / "README.md").write_text(
+            card_of(target.name, description, measured), encoding="utf-8"
+        )
         folder.rename(target)
-    return differences
+    return measured
+
+
+def _measure(model: GLIP, folder: Path, settings: ExportSettings) -> Measured:
+    """Compare the graphs with the model, narrow them where asked, and score each on the way."""
+    files = sorted(folder.glob("*.onnx"))
+    exported = ExportedModel(folder, model)
+    differences, scores = compare(model, exported), dict[str, float]()
+    before = {path.name: path.stat().st_size for path in files}
+    if settings.score is not None:
+        scores["PyTorch"] = settings.score(model)
+        scores["ONNX, fp32"] = settings.score(exported.as_model())
+    if settings.int8:
+        for path in files:
+            quantize(path)
+        if settings.score is not None:
+            scores["ONNX, int8"] = settings.score(ExportedModel(folder, model).as_model())
+    return Measured(
+        tuple(type(part).__name__ for part in (model.backbone, model.text, model.fusion)),
+        differences,
+        {path.name: (before[path.name], path.stat().st_size) for path in files},
+        scores,
+        settings.scored_on,
+    )
 
 
 @torch.no_grad()
-def compare(model: GLIP, graphs: tuple[Graph, ...], folder: Path) -> dict[str, float]:
-    """Run the files and the model on the same random inputs, of a size that no trace has seen.
+def compare(model: GLIP, exported: ExportedModel) -> dict[str, float]:
+    """Run the files and the model on the same random inputs, of sizes that no trace has seen.
 
     Returns:
         The largest difference of each output.
     """
+    apart = {"logits": 0.0, "boxes": 0.0, "centerness": 0.0}
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (1, 3, 160, 96), generator=generator, dtype=torch.uint8)
-    mask = torch.ones(1, 160, 96, dtype=torch.bool)
-    mask[:, :, 80:] = False
-    ids = torch.randint(1, 100, (1, 11), generator=generator)
-    text_mask = torch.ones(1, 11, dtype=torch.bool)
-    image = model.encode_image(images, mask)
-    text = model.encode_text(TokenBatch(ids, text_mask, ids[..., None]))
-    output = model.ground(image, text)
-    assert output.centerness is not None
-    expected = {
-        "logits": output.logits,
-        "boxes": output.boxes,
-        "centerness": output.centerness,
-    }
-    values: dict[str, Any] = {
-        "images": images.numpy(),
-        "mask": mask.numpy(),
-        "ids": ids.numpy(),
-        "text_mask": text_mask.numpy(),
-    }
-    for graph in graphs:
-        session = onnxruntime.InferenceSession(folder / f"{graph.name}.onnx")
-        feeds = {given.name: values[given.name] for given in session.get_inputs()}
-        values |= dict(zip(graph.outputs, session.run(None, feeds), strict=True))
-    return {
-        name: float(np.abs(values[name] - value.numpy()).max()) for name, value in expected.items()
-    }
+    for batch, height, width, words in ((1, 160, 96, 11), (2, 64, 128, 5)):
+        shape = (batch, 3, height, width)
+        images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+        mask = torch.ones(batch, height, width, dtype=torch.bool)
+        mask[0, :, 80:] = False
+        ids = torch.randint(1, 100, (batch, words), generator=generator)
+        tokens = TokenBatch(ids, torch.ones_like(ids, dtype=torch.bool), ids[..., None])
+        wanted = model.ground(model.encode_image(images, mask), model.encode_text(tokens))
+        given = exported.ground(exported.encode_image(images, mask), exported.text(tokens))
+        for name, largest in apart.items():
+            difference = (getattr(given, name) - getattr(wanted, name)).abs().max()
+            apart[name] = max(largest, float(difference))
+    return apart
 
 
 def _describe(
@@ -141,6 +156,7 @@ def _describe(
         candidates_per_level=post.candidates_per_level,
         aggregate=post.aggregate,
         class_names=settings.class_names,
+        thresholds=dict(settings.thresholds),
         int8=settings.int8,
         glip_pl=glip_pl.__version__,
     )

@@ -82,9 +82,13 @@ def quantize(path: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     part = path.with_suffix(".part")
-    quantize_dynamic(
-        path, part, op_types_to_quantize=["MatMul", "Gemm"], weight_type=QuantType.QInt8
-    )
+    logging.disable(logging.WARNING)  # It advises a preparation that needs sizes to be fixed.
+    try:
+        quantize_dynamic(
+            path, part, op_types_to_quantize=["MatMul", "Gemm"], weight_type=QuantType.QInt8
+        )
+    finally:
+        logging.disable(logging.NOTSET)
     part.replace(path)
 
 

@@ -1,7 +1,8 @@
 """What an exported folder holds: three graphs, a tokenizer, and how to use them."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +29,7 @@ class Description:
         candidates_per_level: Pairs of region and phrase that enter NMS, per pyramid level.
         aggregate: How the scores of a phrase's tokens become one.
         class_names: What the training data named; empty when it had captions.
+        thresholds: Least score by name, as a calibration found them.
         int8: Whether weights of matrix products are 8 bit integers.
         glip_pl: The version that wrote it.
         format: The version of this description.
@@ -47,6 +49,7 @@ class Description:
     int8: bool
     glip_pl: str
     format: int = FORMAT
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write it beside the graphs."""
@@ -75,8 +78,9 @@ def read_description(folder: Path) -> Description:
         version = described["format"]
         if version == FORMAT:
             described["class_names"] = tuple(described["class_names"])
+            described.setdefault("thresholds", {})  # Folders of before have none.
             return Description(
-                **{field.name: described[field.name] for field in fields(Description)}
+                **{known.name: described[known.name] for known in fields(Description)}
             )
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(

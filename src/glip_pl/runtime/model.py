@@ -1,5 +1,6 @@
 """An exported model: images and prompts to boxes."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from glip_pl.prompts.names import split_names
 from glip_pl.prompts.request import parse_caption
 from glip_pl.runtime.folder import GROUND, IMAGE, TEXT, TOKENIZER, read_description
 from glip_pl.runtime.pixels import check_image, prepare
-from glip_pl.runtime.postprocess import Found, best_boxes
+from glip_pl.runtime.postprocess import Found, best_boxes, one_per_place
 from glip_pl.runtime.tokenizer import RuntimeTokenizer
 from glip_pl.runtime.vocabulary import EncodedChunk, Vocabulary
 
@@ -51,7 +52,7 @@ class Runtime:
             prompt: Names with dots or commas between, or a list of names; with `caption` a
                 sentence, whose phrases are found by themselves or stand in brackets.
             caption: Whether it is a sentence.
-            threshold: The least score of every name; that of the model by default.
+            threshold: The least score of every name; by default those that came with the model.
 
         Raises:
             ValueError: It names nothing, or cannot be read by the model.
@@ -73,8 +74,6 @@ class Runtime:
         else:
             names = split_names(prompt) if isinstance(prompt, str) else prompt
             compiled = compile_names(names, self._tokenizer)
-        if threshold is None:
-            threshold = self.description.score_threshold
         chunks = []
         for chunk in compiled.chunks:
             feeds = {"ids": chunk.tokens.ids, "text_mask": chunk.tokens.mask}
@@ -82,15 +81,22 @@ class Runtime:
             chunks.append(
                 EncodedChunk(hidden[0], np.asarray(chunk.positive_map), np.array(chunk.phrase_ids))
             )
-        thresholds = np.full(len(compiled.names), threshold, np.float32)
+        thresholds = self._thresholds(compiled.names, threshold)
         return Vocabulary(compiled.names, thresholds, tuple(chunks), self.description.encoder)
 
-    def predict(self, image: np.ndarray, prompt: "str | list[str] | Vocabulary") -> Found:
+    def predict(
+        self,
+        image: np.ndarray,
+        prompt: "str | list[str] | Vocabulary",
+        *,
+        best_only: bool = True,
+    ) -> Found:
         """Detect in one image.
 
         Args:
             image: uint8 [H, W, 3], RGB.
             prompt: What `vocabulary` takes or returns.
+            best_only: One name per thing.
 
         Raises:
             ValueError: The image is none, the prompt names nothing, or the vocabulary was encoded
@@ -119,9 +125,19 @@ class Runtime:
         order = np.argsort(-joined.scores, kind="stable")[: settings.max_detections]
         best = joined.select(order)
         best = best.select(best.scores >= asked.thresholds[best.labels])
+        if best_only:
+            best = best.select(one_per_place(best.boxes))
         scale = np.array([pixels.shape[1] / size[1], pixels.shape[0] / size[0]] * 2, np.float32)
         names = tuple(asked.names[label] for label in best.labels)
         return Found(best.boxes * scale, best.scores, best.labels, names)
+
+    def _thresholds(self, names: Sequence[str], threshold: float | None) -> np.ndarray:
+        """Return the least score of each name, [K]."""
+        if threshold is not None:
+            return np.full(len(names), threshold, np.float32)
+        stored = {name.lower(): value for name, value in self.description.thresholds.items()}
+        default = self.description.score_threshold
+        return np.array([stored.get(name.lower(), default) for name in names], np.float32)
 
     def _chunk(
         self,

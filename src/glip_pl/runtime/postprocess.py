@@ -115,6 +115,11 @@ def suppress(boxes: np.ndarray, phrases: np.ndarray, iou: float, most: int) -> n
     return np.array(kept, np.int64)
 
 
+def one_per_place(boxes: np.ndarray, iou: float = 0.7) -> np.ndarray:
+    """Return the positions of the best box of each thing, whatever its name; [D, 4], best first."""
+    return suppress(boxes, np.zeros(len(boxes), np.int64), iou, len(boxes))
+
+
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     probability: np.ndarray = np.exp(-np.logaddexp(0, -x))
     return probability
