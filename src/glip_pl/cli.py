@@ -5,6 +5,7 @@ it is asked for, so that a list of commands or a misspelt name does not wait for
 """
 
 import difflib
+import errno
 import os
 import sys
 import traceback
@@ -34,6 +35,7 @@ COMMANDS = {
     "data": "fetch, check, convert and show data sets",
 }
 
+_LONGEST = 200  # Characters of a path in a message.
 EXAMPLE = "glip fit --model=tiny --fusion=deep --data=shapes"
 
 
@@ -57,6 +59,10 @@ def main(args: list[str] | None = None) -> None:
         if not _raised_by_us(error):
             raise
         raise SystemExit(_report(str(error))) from error
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        raise SystemExit(_report(_of_the_system(error))) from error
 
 
 def _overview() -> str:
@@ -81,6 +87,19 @@ def _report(message: str) -> int:
     """Write what went wrong, and return the exit status for it."""
     sys.stderr.write(f"glip: error: {message}\n")
     return 2
+
+
+def _of_the_system(error: OSError) -> str:
+    """Say what a disk, a folder or a file does not allow, and what can be done."""
+    where = f"{str(error.filename)[:_LONGEST]!r}: " if error.filename is not None else ""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    closed = (errno.EROFS, errno.EACCES, errno.EPERM)
+    advice = "correct the path"
+    if error.errno in full:
+        advice = "make room there, or name another place to write to"
+    elif error.errno in closed:
+        advice = "allow it, or name another place"
+    return f"{where}{error.strerror}; {advice}"
 
 
 def _raised_by_us(error: BaseException) -> bool:

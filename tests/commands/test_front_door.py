@@ -1,5 +1,6 @@
 """The list of commands, and what is told before anything heavy is imported."""
 
+import errno
 import subprocess
 import sys
 from importlib import import_module
@@ -137,3 +138,23 @@ def test_an_option_may_have_a_name_that_python_has_not(given):
 
     asked = [*given, "--notable=dog"]
     assert run_function(bark, asked, renamed={"not": "unwanted"}) == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device; make room"),
+        (OSError(errno.EROFS, "Read-only file system", "/data"), "'/data': Read-only file system"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "a"), "'a': Is a directory; correct"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(monkeypatch, capsys, error, told):
+    def run(args):
+        raise error
+
+    monkeypatch.setattr(import_module("glip_pl.commands.data"), "run", run)
+    with pytest.raises(SystemExit) as stopped:
+        main(["data"])
+
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.startswith(f"glip: error: {told}")

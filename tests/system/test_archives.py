@@ -141,3 +141,14 @@ def test_archives_are_known_by_their_content(tmp_path):
 
     assert not is_archive(tmp_path / "fake.zip")
     assert is_archive(write_zip(tmp_path / "real.bin", a="1"))
+
+
+def test_an_encrypted_zip_is_told(tmp_path):
+    write_zip(tmp_path / "a.zip", a="text")
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    content[6] |= 1  # The flags of the file's own header, and of the list at the end.
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "a.zip").write_bytes(content)
+
+    with pytest.raises(ValueError, match=r"a\.zip' is encrypted"):
+        unpack(tmp_path / "a.zip", tmp_path / "to")

@@ -125,20 +125,20 @@ def test_a_file_with_another_checksum_is_refused(server, tmp_path, screen, kind)
 def test_a_file_with_the_right_checksum_is_taken(server, tmp_path, screen):
     right = hashlib.md5(server.content).hexdigest()
 
-    assert fetch(source(remote(server, md5=right)), tmp_path, screen) == []
+    assert fetch(source(remote(server, path="a.json", md5=right)), tmp_path, screen) == []
 
 
 def test_the_first_download_records_the_checksum_that_later_ones_must_have(
     server, tmp_path, screen
 ):
-    fetch(source(remote(server)), tmp_path, screen)
-    noted = json.loads((tmp_path / RECEIPT).read_text())[f"{server.url}/cats.zip"]
+    fetch(source(remote(server, path="a.json")), tmp_path, screen)
+    noted = json.loads((tmp_path / RECEIPT).read_text())[f"{server.url}/a.json"]
     assert noted["sha256"] == file_sha256(tmp_path / "data/a.json")
     (tmp_path / "data/a.json").unlink()
     server.content = b"something else"
 
     with pytest.raises(ValueError, match="was damaged on the way or has changed"):
-        fetch(source(remote(server)), tmp_path, screen)
+        fetch(source(remote(server, path="a.json")), tmp_path, screen)
 
 
 def test_an_archive_without_what_it_should_give_is_told(server, tmp_path, screen):
@@ -249,3 +249,29 @@ def test_what_is_left_to_do_by_hand_is_an_unfinished_command(tmp_path):
 
     assert done.returncode == 1
     assert "Still missing: d3/d3_images" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"<!DOCTYPE html><html>Log in</html>", "a web page"),
+        (b"\n <html><body>quota exceeded", "a web page"),
+        (b"not an archive", "no archive"),
+    ],
+)
+def test_a_page_instead_of_an_archive_is_told(server, tmp_path, screen, content, told):
+    server.content = content
+
+    with pytest.raises(ValueError, match=f"sent {told} instead of the file"):
+        fetch(source(remote(server)), tmp_path, screen)
+
+    assert not (tmp_path / "cats.zip").exists()
+
+
+@pytest.mark.parametrize("content", ["[", "[]", '{"a": 1}', "[" * 100_000])
+def test_a_damaged_list_of_downloads_is_named(server, tmp_path, screen, content):
+    server.content = zipped(**{"data/a.json": "{}"})
+    (tmp_path / RECEIPT).write_text(content)
+
+    with pytest.raises(ValueError, match=r"downloads\.json' is damaged"):
+        fetch(source(remote(server)), tmp_path, screen)

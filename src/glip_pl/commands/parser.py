@@ -9,6 +9,10 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, auto_cli
 
+from glip_pl.configs.reading import read_safely
+
+read_safely()
+
 _TRUTH_VALUES = ("true", "false", "yes", "no", "null")
 
 

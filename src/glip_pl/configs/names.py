@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 BASE = HERE / "base.yaml"
@@ -80,6 +81,7 @@ def _config(kind: str, name: str) -> str:
     if _is_path(name):
         if not Path(name).is_file():
             raise ValueError(f"--{kind}={name}: there is no such file; correct the path")
+        _read(name)  # What is wrong with it is told with its name.
         return name
     names = known(kind)
     if name not in names:
@@ -117,14 +119,20 @@ def _folder(entry: EntryPoint) -> Path | None:
 
 def _fusion_of(config: str) -> str | None:
     """Return the name of the fusion that a model's YAML brings along, where it does."""
-    import yaml
-
-    described = yaml.safe_load(Path(config).read_text()) or {}
-    path: str | None = described.get("model", {}).get("fusion", {}).get("class_path")
+    described = _read(config)
+    for key in ("model", "fusion", "class_path"):
+        described = described.get(key) if isinstance(described, dict) else None
+    path: str | None = described
     if path is None:
         return None
     names = {e.value.replace(":", "."): e.name for e in entry_points(group=PLUGINS)}
     return names.get(path, path.rpartition(".")[2])
+
+
+def _read(config: str) -> Any:
+    from glip_pl.configs.reading import read_yaml  # A wrong name is told without it.
+
+    return read_yaml(Path(config))
 
 
 def _run_name(command: str, chosen: dict[str, list[str]]) -> str:

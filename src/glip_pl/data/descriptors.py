@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentParser
 
 from glip_pl.configs.names import known
+from glip_pl.configs.reading import read_yaml
 from glip_pl.data.module import GroundingDataModule
 
 
@@ -26,11 +26,9 @@ def read_descriptor(
     """
     path = _path(source, advice)
     try:
-        document = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(
-            f"{advice}={source}: {str(path)!r} cannot be read as YAML ({error}); correct it"
-        ) from error
+        document = read_yaml(path)
+    except ValueError as error:
+        raise ValueError(f"{advice}={source}: {error}") from error
     described = document.get("data") if isinstance(document, dict) else None
     if not isinstance(described, dict):
         raise ValueError(

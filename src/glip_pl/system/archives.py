@@ -4,10 +4,12 @@ An archive may name files outside the folder it is unpacked into, links that lea
 Every entry is looked at before the first is written; one bad entry refuses the whole archive.
 """
 
+import lzma
 import os
 import shutil
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +17,10 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+_ENCRYPTED = 1  # A bit of a zip entry's flags.
+# What damaged or unknown compression raises.
+_OTHERS = (zlib.error, lzma.LZMAError, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ def unpack(archive: Path, folder: Path) -> None:
         with _opened(archive) as entries:
             _check_room(archive, folder, sum(entry.size for entry in entries))
             _write(entries, staging, archive.name)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, *_OTHERS) as error:
         shutil.rmtree(staging, ignore_errors=True)
         raise ValueError(
             f"{str(archive)!r} cannot be unpacked ({error}); remove it and fetch it again"
@@ -75,6 +81,12 @@ def _opened(archive: Path) -> Iterator[list[_Entry]]:
     """Open an archive and list its files, all of which may be written."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as zipped:
+            locked = next((i.filename for i in zipped.infolist() if i.flag_bits & _ENCRYPTED), None)
+            if locked is not None:
+                raise ValueError(
+                    f"{str(archive)!r} is encrypted ({locked!r}); unpack it with its password into "
+                    "the folder of the data set by hand, and remove it"
+                )
             yield [
                 _Entry(_safe(info.filename, archive), info.file_size, _in_zip(zipped, info))
                 for info in zipped.infolist()

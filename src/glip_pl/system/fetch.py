@@ -21,6 +21,7 @@ from glip_pl.system.archives import is_archive, staging_of, unpack
 from glip_pl.system.download import download, file_sha256
 
 RECEIPT = ".downloads.json"
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def _missing(source: Source, root: Path) -> list[str]:
 def _fetch(remote: Remote, root: Path) -> None:
     """Download one file, check it, unpack it if it is an archive, and note its checksum."""
     receipt = root / RECEIPT
-    noted = json.loads(receipt.read_text()) if receipt.is_file() else {}
+    noted = _noted(receipt)
     target = root / _file_name(remote.url)
     if not target.is_file():
         expected = remote.sha256 or noted.get(remote.url, {}).get("sha256")
@@ -153,6 +154,13 @@ def _fetch(remote: Remote, root: Path) -> None:
         raise ValueError(
             f"{remote.url} was damaged on the way or has changed: its MD5 is not {remote.md5}; it "
             "was removed, run the command again"
+        )
+    if (what := _not_meant(remote.url, target)) is not None:
+        target.unlink()
+        raise ValueError(
+            f"{remote.url} sent {what} instead of the file, perhaps since it asks for a login; it "
+            "was removed; open the address in a browser, and put what it gives at "
+            f"{str(target)!r} by hand"
         )
     entry = {"sha256": file_sha256(target), "bytes": target.stat().st_size}
     if is_archive(target):
@@ -167,6 +175,30 @@ def _fetch(remote: Remote, root: Path) -> None:
             f"{str(root)!r} with {remote.url}"
         )
     receipt.write_text(json.dumps({**noted, remote.url: entry}, indent=2) + "\n")
+
+
+def _noted(receipt: Path) -> dict[str, dict[str, Any]]:
+    """Read what was noted of earlier downloads."""
+    try:
+        noted = json.loads(receipt.read_bytes()) if receipt.is_file() else {}
+        return {str(url): dict(entry) for url, entry in noted.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"{str(receipt)!r} is damaged ({type(error).__name__}), so that nobody knows whether a "
+            "file has changed since it was fetched; remove it to trust what is fetched now"
+        ) from error
+
+
+def _not_meant(url: str, file: Path) -> str | None:
+    """Say what came where a server answered with something else; None where it is as meant."""
+    name = _file_name(url).lower()
+    with file.open("rb") as opened:
+        head = opened.read(1024).lstrip().lower()
+    if head.startswith((b"<!doctype html", b"<html")) and not name.endswith((".html", ".htm")):
+        return "a web page"
+    if name.endswith(_ARCHIVES) and not is_archive(file):
+        return "no archive"
+    return None
 
 
 def _file_name(url: str) -> str:
