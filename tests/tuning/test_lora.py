@@ -34,7 +34,10 @@ def learn(model):
 CASES = [("late", False), ("deep", True), ("query", False)]
 
 
-@pytest.mark.parametrize(("fusion", "swin"), CASES)
+@pytest.mark.parametrize(
+    ("fusion", "swin"),
+    [pytest.param(*case, marks=pytest.mark.slow) if case[1] else case for case in CASES],
+)
 def test_every_adapted_weight_gets_a_gradient_and_moves_the_evaluation(fusion, swin):
     model = adapted(fusion, swin=swin)
     said = model(*inputs(model))

@@ -3,9 +3,15 @@ from importlib.util import find_spec
 
 import pytest
 import yaml
+from jsonargparse import ArgumentParser
 
 from glip_pl.cli import main
-from glip_pl.weights.class_paths import _MOVED, current_path, with_current_paths
+from glip_pl.weights.class_paths import (
+    _MOVED,
+    accept_moved_classes,
+    current_path,
+    with_current_paths,
+)
 from glip_pl.weights.run_checkpoint import read_checkpoint
 
 
@@ -45,6 +51,15 @@ def test_an_argument_that_is_gone_is_left_out_at_the_value_that_it_had(direction
     described = {"fusion": {"class_path": path, "init_args": {"direction": direction}}}
 
     assert list(with_current_paths(described)["fusion"]["init_args"]) == kept
+
+
+def test_a_value_that_is_no_yaml_goes_on_being_a_text():
+    accept_moved_classes()
+    accept_moved_classes()
+    parser = ArgumentParser()
+    parser.add_argument("--prompt", type=str)
+
+    assert parser.parse_args(["--prompt=[a cat] on a sofa"]).prompt == "[a cat] on a sofa"
 
 
 @pytest.mark.slow

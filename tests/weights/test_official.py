@@ -9,62 +9,24 @@ import pytest
 import torch
 import yaml
 from helpers import REFERENCE, ROOT
+from official import LATE, TINY, official_state, take_tiny_bert
 from pytorch_lightning.cli import instantiate_module
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer, BertConfig, BertModel
 
 import glip_pl.prompts
 import glip_pl.text.vocabulary
 from glip_pl.cli import main
-from glip_pl.text import bert_files as bert
 from glip_pl.training.task import GroundingTask
 from glip_pl.weights import published, read_weights
 from glip_pl.weights.official.architecture import GLIP_L, GLIP_T, GLIP_T_A, Architecture
 from glip_pl.weights.official.conversion import to_official
 from glip_pl.weights.published import PUBLISHED, Published, fetch
 
-TINY = Architecture(
-    embed_dim=8,
-    depths=(1, 1, 1, 1),
-    num_heads=(1, 1, 2, 2),
-    window=4,
-    num_layers=2,
-    d_model=32,
-    d_text=64,
-)
-LATE = Architecture(**{**TINY.__dict__, "deep": False})
-
 
 @pytest.fixture
 def tiny_bert(monkeypatch):
     """A small BERT in the place of the released models' text encoder; other paths are read."""
-
-    def read(pretrained, *, load_weights):
-        if pretrained != bert.BERT_BASE:
-            return bert.read_bert(pretrained, load_weights=load_weights)
-        tokenizer = AutoTokenizer.from_pretrained(Path(glip_pl.text.vocabulary.__file__).parent)
-        config = BertConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            num_hidden_layers=1,
-            num_attention_heads=1,
-            intermediate_size=64,
-        )
-        return config, tokenizer, BertModel(config, add_pooling_layer=False)
-
-    monkeypatch.setattr("glip_pl.text.encoders.read_bert", read)
-
-
-def official_state(architecture):
-    """A random state dict as official GLIP would save it."""
-    torch.manual_seed(0)
-    task = instantiate_module(GroundingTask, architecture.hyper_parameters())
-    for parameter in task.model.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    return {
-        f"module.{name}": value.detach().clone()
-        for name, value in to_official(task.model, deep=architecture.deep).items()
-    }
+    take_tiny_bert(monkeypatch)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ Configurations name classes by their import path, and checkpoints and folders of
 names for good. A class that moves leaves its old path here.
 """
 
+from functools import cache
 from typing import Any
 
 # What was at "glip_pl.<old>" is at "glip_pl.<new>": modules, and classes that were renamed.
@@ -66,8 +67,10 @@ def with_current_paths(described: Any) -> Any:
     return described
 
 
+@cache  # A second call would wrap the loader of the first.
 def accept_moved_classes() -> None:
     """Let the parser read configuration files with the class paths of earlier versions."""
+    import yaml
     from jsonargparse import get_loader, set_loader  # Slow to import, and of use to commands alone.
 
     load = get_loader("yaml")
@@ -75,4 +78,5 @@ def accept_moved_classes() -> None:
     def load_with_current_paths(text: str) -> Any:
         return with_current_paths(load(text))
 
-    set_loader("yaml", load_with_current_paths)
+    # A value that is no YAML, "[a cat] on a sofa", is then taken as a text.
+    set_loader("yaml", load_with_current_paths, exceptions=(yaml.YAMLError,))

@@ -862,7 +862,14 @@ def test_a_description_that_leads_nowhere_is_refused(tmp_path):
 
 @pytest.mark.parametrize("form", [*DETECTION, "odvg"])
 @pytest.mark.parametrize(
-    "name", ["aquarium", "bccd", "coco_mini", "fruits", "microcontrollers", "pothole"]
+    "name",
+    [
+        "microcontrollers",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("aquarium", "bccd", "coco_mini", "fruits", "pothole")
+        ),
+    ],
 )
 def test_a_real_set_goes_into_every_format_and_back(tmp_path, name, form):
     if not (DATASETS / name).is_dir():

@@ -374,7 +374,10 @@ def variants(document):
         holder[key] = right
 
 
-@pytest.mark.parametrize(("form", "name"), [(Mdetr(), "a.json"), (Odvg(), "a.jsonl")])
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [pytest.param(Mdetr(), "a.json", marks=pytest.mark.slow), (Odvg(), "a.jsonl")],
+)
 def test_no_wrong_value_ends_the_reading_with_another_error_than_ours(form, name, tmp_path):
     write_image(tmp_path / "images" / "a.png", 40, 60)
     link = Annotation((1.0, 2.0, 3.0, 4.0), None, DOG)
