@@ -36,7 +36,7 @@ def test_a_run_logs_losses_rates_scores_and_pictures(trained_run):
 
     scalars = set(events.Tags()["scalars"])
     assert {"train/loss", "train/token", "train/giou", "train/centerness", "val/score"} <= scalars
-    assert any(name.startswith("lr-") for name in scalars)
+    assert {"train/lr/backbone", "train/lr/text", "train/lr/head"} <= scalars
     assert any(name.endswith("/map") for name in scalars)
     assert events.Tags()["images"]
 

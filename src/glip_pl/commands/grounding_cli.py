@@ -1,11 +1,12 @@
 """LightningCLI for the grounding task: what ``glip fit``, ``validate`` and ``test`` share."""
 
-import logging
-import warnings
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import yaml
+from pytorch_lightning import Callback
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_info
 
@@ -14,6 +15,8 @@ from glip_pl.commands.resume import WORDS, newest, overridden
 from glip_pl.configs.names import HERE, expand
 from glip_pl.data import GroundingDataModule
 from glip_pl.plugins import fusion_plugins
+from glip_pl.training.progress import Closing
+from glip_pl.training.screen import wrapped
 from glip_pl.training.task import GroundingTask
 from glip_pl.weights import Weights, read_weights
 from glip_pl.weights.class_paths import accept_moved_classes
@@ -36,8 +39,14 @@ class GroundingCLI(LightningCLI):
 
     _weights: Weights | None = None
 
-    def __init__(self, args: list[str]) -> None:
-        self._command = args[0]
+    def __init__(self, args: list[str], *, data: Sequence[str] = ()) -> None:
+        """Parse and run.
+
+        Args:
+            args: The command and its options, names expanded.
+            data: Options of the data as they were typed, for the command to type next.
+        """
+        self._command, self._typed_data = args[0], data
         fusion_plugins()  # Makes the plugins' class names known to the parser.
         accept_moved_classes()
         super().__init__(
@@ -50,6 +59,15 @@ class GroundingCLI(LightningCLI):
             parser_class=GroundingParser,
             parser_kwargs={"prog": "glip"},
         )
+
+    def _prepare_subcommand_parser(
+        self, klass: type, subcommand: str, **kwargs: Any
+    ) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand != "fit":
+            # `Closing` writes a table of its own.
+            parser.set_defaults({"verbose": False})
+        return parser
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Describe the command that is run alone: the options of each take half a second."""
@@ -155,10 +173,11 @@ class GroundingCLI(LightningCLI):
         if checkpoint.get("seed", seed) != seed:
             unused.append(f"--seed_everything={seed} (it has {checkpoint['seed']})")
         if unused:
-            rank_zero_info(
-                "The resumed run goes on as its checkpoint says, so these have no effect; start a "
-                f"new run by --weights={path} to use them:\n  " + "\n  ".join(unused)
+            told = (
+                "the resumed run goes on as its checkpoint says, so these have no effect; to use "
+                f"them, start a new run by --weights={path}:"
             )
+            rank_zero_info("\n  ".join([wrapped(told), *unused]))
 
     def _take_weights(self, command: str, source: str) -> None:
         """Let the weights describe the model, or in training its text encoder alone."""
@@ -170,22 +189,31 @@ class GroundingCLI(LightningCLI):
         self.config = self.parser.parse_object({command: {"model": described}}, self.config)
 
     def after_instantiate_classes(self) -> None:
-        """Give the model its weights."""
+        """Give the model its weights, and a table to the end of the run."""
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        callbacks.append(Closing(self._typed_data))
         new = self.config[self.config.subcommand].new
         self.model.takes_new_names = "vocabulary" in new
         if self._weights is not None:
             self._weights.give(self.model.model, new=[part for part in new if part != "vocabulary"])
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run, and leave no folder behind of a run that never began."""
+        logger = self.trainer.logger
+        folder = Path(logger.log_dir) if logger is not None and logger.log_dir else None
+        is_new = folder is not None and self.trainer.is_global_zero and not folder.exists()
+        try:
+            super()._run_subcommand(subcommand)
+        except BaseException:
+            if logger is not None and folder is not None and is_new and folder.is_dir():
+                logger.finalize("failed")
+                discard_unused(folder)
+            raise
 
-def quieten_lightning() -> None:
-    """Leave out advertisements, and warnings about what is done on purpose."""
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_advertisement)
-    warnings.filterwarnings("ignore", message=r".*LeafSpec.*")
-    # Frozen parts are in evaluation mode.
-    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
-    # Averaged weights are whole in every process, as the model itself is.
-    warnings.filterwarnings("ignore", message=r"You're using the WeightAveraging callback with a")
 
-
-def _is_no_advertisement(record: logging.LogRecord) -> bool:
-    return not any(product in record.getMessage() for product in ("litlogger", "litmodels"))
+def discard_unused(folder: Path) -> None:
+    """Remove the folder of a run that holds nothing but its options and empty logs."""
+    started = ("hparams.yaml", "config.yaml", "events.out.tfevents")
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    if all(path.name.startswith(started) for path in files):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,5 +1,6 @@
 """What ``glip fit``, ``validate`` and ``test`` do before Lightning is there."""
 
+from glip_pl.commands.known_options import refuse_unknown
 from glip_pl.configs.names import expand
 from glip_pl.system.memory import keep_freed_memory
 
@@ -11,11 +12,15 @@ def run_trainer(command: str, args: list[str]) -> None:
         command: fit, validate or test.
         args: What was typed after it.
     """
-    # Names are looked up first: a wrong one need not wait for Lightning.
+    # Names and options are looked up first: a wrong one need not wait for Lightning.
     arguments = expand(command, args)
+    refuse_unknown(command, args)
 
-    from glip_pl.commands.grounding_cli import GroundingCLI, quieten_lightning
+    from glip_pl.commands.grounding_cli import GroundingCLI
+    from glip_pl.commands.quiet import quieten_lightning
 
     keep_freed_memory()
     quieten_lightning()
-    GroundingCLI([command, *arguments])
+    is_named = any(arg.startswith("--data=") for arg in args)
+    data = [arg for arg in args if arg.startswith(("--data=", "--data."))] if is_named else []
+    GroundingCLI([command, *arguments], data=data)

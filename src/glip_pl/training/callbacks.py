@@ -1,9 +1,18 @@
-"""Callbacks: pictures of validation images, and a schedule of weight decay."""
+"""Callbacks: pictures of validation images, learning rates, and a schedule of weight decay."""
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.loggers import (
+    CSVLogger,
+    Logger,
+    MLFlowLogger,
+    TensorBoardLogger,
+    WandbLogger,
+)
 
 from glip_pl.boxes import rescale
 from glip_pl.inference.visualize import draw, side_by_side
@@ -12,7 +21,9 @@ from glip_pl.training.optim import Schedule
 
 
 class LogPictures(Callback):
-    """Log a few validation images to TensorBoard, true boxes on the left, predicted on the right.
+    """Log a few validation images, true boxes on the left, predicted on the right.
+
+    TensorBoard, Weights & Biases and MLflow show them; beside CSV files they are PNG files.
 
     Args:
         num_images: Images per validation set.
@@ -33,15 +44,13 @@ class LogPictures(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Draw the first images of each set."""
-        logger = trainer.logger
-        if not isinstance(logger, TensorBoardLogger) or not trainer.is_global_zero or batch_idx > 0:
+        if not trainer.loggers or not trainer.is_global_zero or batch_idx > 0:
             return
         name = trainer.datamodule.val_names[dataloader_idx]  # type: ignore[attr-defined]
         for b in range(min(self.num_images, len(batch))):
             picture = self._picture(batch, b, outputs[b])
-            logger.experiment.add_image(
-                f"val/{name}/{b}", picture, trainer.global_step, dataformats="HWC"
-            )
+            for logger in trainer.loggers:
+                _log_picture(logger, f"val/{name}/{b}", picture, trainer.global_step)
 
     def _picture(self, batch: Batch, b: int, found: Detections) -> Any:
         question, truth = batch.questions[b], batch.known()[b]
@@ -67,6 +76,42 @@ class LogPictures(Callback):
             colors=index,
         )
         return side_by_side(true, predicted)
+
+
+def _log_picture(logger: Logger, name: str, picture: np.ndarray, step: int) -> None:
+    """Hand a picture, uint8 [H, W, 3], to a logger that takes some."""
+    if isinstance(logger, TensorBoardLogger):
+        logger.experiment.add_image(name, picture, step, dataformats="HWC")
+    elif isinstance(logger, WandbLogger):
+        logger.log_image(name, [picture], step)
+    elif isinstance(logger, MLFlowLogger):
+        logger.experiment.log_image(logger.run_id, picture, f"{name}/{step}.png")
+    elif isinstance(logger, CSVLogger):
+        path = Path(logger.log_dir) / f"pictures/{name}/{step}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(path)
+
+
+class LogLearningRates(Callback):
+    """Log one curve of the learning rate a part: that of its weights, or of its top layer."""
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        """Log the rates of the step that comes, as often as the losses."""
+        if not trainer._logger_connector.should_update_logs:
+            return
+        rates: dict[str, float] = {}
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                part = str(group.get("name", "all")).partition("/")[0]
+                # Layers below have less, and biases are listed after the weights.
+                if "/bias" not in str(group.get("name")):
+                    rates[part] = max(rates.get(part, 0.0), group["lr"])
+        for logger in trainer.loggers:
+            logger.log_metrics(
+                {f"train/lr/{part}": rate for part, rate in rates.items()}, trainer.global_step
+            )
 
 
 class ScheduleWeightDecay(Callback):

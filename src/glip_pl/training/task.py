@@ -27,6 +27,7 @@ from glip_pl.training.criterion import GroundingCriterion
 from glip_pl.training.denoising import Denoising, DenoisingSettings, denoising_terms
 from glip_pl.training.names import refuse_other_names
 from glip_pl.training.optim import Cosine, OptimizerSettings, Plateau, Schedule
+from glip_pl.training.screen import wrapped
 from glip_pl.tuning import LoraSettings, Mode, Tuning
 from glip_pl.tuning.checkpoint import fold, unfold
 from glip_pl.tuning.fixed_prompt import tuned_prompt
@@ -226,7 +227,7 @@ class GroundingTask(LightningModule):
 
     def on_fit_start(self) -> None:
         """Say what is about to learn."""
-        rank_zero_info(summary(self.model, self.tuning.mode))
+        rank_zero_info(wrapped(summary(self.model, self.tuning.mode)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Weigh and sum the loss terms of a batch."""

@@ -1,0 +1,47 @@
+"""What libraries say that helps nobody: advertisements, and warnings about what is on purpose."""
+
+import logging
+import warnings
+
+# Beginnings or parts of messages of Lightning.
+_NOISE = (
+    *("litlogger", "litmodels", "Tip:"),
+    *("GPU available:", "TPU available:", "HPU available:"),
+    "to estimate number of stepping batches",
+    # Checkpoints are read safely before Lightning reads them.
+    "`weights_only` was not set",
+    # `Closing` says what came out.
+    "stopped: `max_epochs=",
+    "stopped: `max_steps=",
+    *("Restoring states from the checkpoint", "Restored all states from the checkpoint"),
+    "Loaded model weights from the checkpoint",
+    "Seed set to",
+)
+_EXPECTED = (
+    r".*LeafSpec.*",
+    # Frozen parts are in evaluation mode.
+    r"Found \d+ module\(s\) in eval mode",
+    # Averaged weights are whole in every process, as the model itself is.
+    r"You're using the WeightAveraging callback with a",
+    r".*smaller than the logging interval",
+    # A choice of the user, to which the default is the quickest start.
+    r".*does not have many workers",
+    r".*resuming from a checkpoint that ended before the epoch ended",
+    r"Checkpoint directory .* exists and is not empty",
+    r"The dirpath has changed from",
+)
+
+
+def quieten_lightning() -> None:
+    """Leave these messages out."""
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning"):
+        for logger in (f"{name}.utilities.rank_zero", f"{name}.utilities.seed", name):
+            logging.getLogger(logger).addFilter(_is_of_use)
+    connector = "pytorch_lightning.trainer.connectors.checkpoint_connector"
+    logging.getLogger(connector).addFilter(_is_of_use)
+    for message in _EXPECTED:
+        warnings.filterwarnings("ignore", message=message)
+
+
+def _is_of_use(record: logging.LogRecord) -> bool:
+    return not any(part in record.getMessage() for part in _NOISE)
