@@ -10,6 +10,7 @@ FOLDERS = ("src", "fusion_plugins")
 
 # Longer than that, and why.
 FILES = {
+    "fusion_plugins/dino.py": "one plugin is one file; what others can use lies in layers/",
     "src/glip_pl/backbones/swin.py": "one backbone, of which each part is of use to it alone",
     "src/glip_pl/data/datasets/detection.py": "its sampling of names waits to be divided",
     "src/glip_pl/data/formats/webdataset/webdataset.py": "reader and writer of one format",
@@ -18,6 +19,7 @@ FILES = {
 }
 OPTIONS = "each parameter is an option, with its help in the docstring"
 FUNCTIONS = {
+    "commands/export.py export": OPTIONS,
     "commands/label.py label": OPTIONS,
     "commands/predict.py predict": OPTIONS,
     "inference/predictor.py predict": OPTIONS,

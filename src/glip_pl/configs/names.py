@@ -94,6 +94,14 @@ def _config(kind: str, name: str) -> str:
     return names[name]
 
 
+def fusion_of_model(name: str) -> str:
+    """Return the class path of the fusion that a published model brings, by its YAML."""
+    import yaml
+
+    described = yaml.safe_load((HERE / "model" / f"{name}.yaml").read_text())
+    return str(described["model"]["fusion"]["class_path"])
+
+
 def _fusions() -> dict[str, str]:
     """Find the installed plugins, and further YAMLs beside them, such as closed_set."""
     found: dict[str, str] = {}

@@ -56,7 +56,7 @@ def collate(samples: Sequence[Sample], tokenizer: Tokenizer) -> Batch:
     questions = tuple(
         Question(
             prompt=sample.prompt,
-            positive_map=_positive_map(len(sample.prompt.tokens_positive), chunks[b], sizes),
+            positive_map=_positive_map(len(sample.phrase_ids), chunks[b], sizes),
             phrase_ids=sample.phrase_ids,
             size=(sample.image.shape[0], sample.image.shape[1]),
             original_size=sample.original_size,

@@ -9,7 +9,6 @@ import torch
 
 from glip_pl.data.collate import collate
 from glip_pl.data.resize import resize_pixels
-from glip_pl.prompts import PromptTemplate
 from glip_pl.prompts.compiled import CompiledPrompt
 from glip_pl.prompts.tokens import Tokenizer
 from glip_pl.structures import Batch, Sample
@@ -76,7 +75,8 @@ def _sample(view: View, prompt: CompiledPrompt) -> Sample:
     """Make a sample of which nothing is known."""
     return Sample(
         image=view.pixels,
-        prompt=PromptTemplate().join(prompt.names),
+        # All that is asked stands in the chunks; nobody reads a caption of all names.
+        prompt=prompt.chunks[0].prompt,
         phrase_ids=torch.full((len(prompt.names),), -1),
         original_size=view.original_size,
         chunks=prompt.chunks,

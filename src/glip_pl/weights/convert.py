@@ -34,15 +34,10 @@ Form = Literal["glip_pl", "transformers"]
 def convert(
     source: str, target: str, *, form: Form = "glip_pl", trust: list[str] | None = None
 ) -> None:
-    """Convert weights of any kind to a folder, or a published model back to its own form.
+    """Convert weights as `glip convert` says, whose arguments these are.
 
-    Args:
-        source: A run's .ckpt, an official .pth, the name of a published checkpoint (glip_t,
-            mm_grounding_dino_t, llmdet_l and more), a folder of weights or of transformers, or
-            hf:user/repo.
-        target: The folder to write; or a file that ends in .pth, for the code of official GLIP.
-        form: What the folder is for; transformers reads the Grounding DINO family.
-        trust: Modules whose classes the weights may name.
+    Raises:
+        ValueError: The target exists, or the source is not of that form.
     """
     path = Path(target)
     if path.exists():

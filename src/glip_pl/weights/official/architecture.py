@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from torch import Tensor
 
+from glip_pl.configs.names import fusion_of_model
 from glip_pl.text.bert_files import BERT_BASE
 
 
@@ -75,7 +76,7 @@ class Architecture:
                 "init_args": {"pretrained": BERT_BASE, "load_weights": False},
             },
             "fusion": {
-                "class_path": f"fusion_plugins.{'deep.Deep' if self.deep else 'late.Late'}Fusion",
+                "class_path": fusion_of_model("glip_t" if self.deep else "glip_t_a"),
                 "init_args": {**shape, "anchor_scale": 8.0, **dropout},
             },
             **shape,

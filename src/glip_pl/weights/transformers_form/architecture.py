@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from transformers import GroundingDinoConfig, MMGroundingDinoConfig, PreTrainedConfig
 
+from glip_pl.configs.names import fusion_of_model
 from glip_pl.text.bert_files import BERT_BASE
 
 # LLMDet is trained otherwise, but built as MM-Grounding-DINO.
@@ -166,7 +167,7 @@ class DinoArchitecture:
                 },
             },
             "fusion": {
-                "class_path": "fusion_plugins.dino.DinoFusion",
+                "class_path": fusion_of_model("grounding_dino_t"),
                 "init_args": {
                     **sizes,
                     **{name: own[name] for name in fusion},

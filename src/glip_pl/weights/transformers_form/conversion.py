@@ -74,8 +74,8 @@ def transformers_tensors(name: str, value: Tensor) -> dict[str, Tensor]:
         names = transformers_names(name)
     except KeyError:
         raise ValueError(
-            f"the model has the parameter {name!r}, which no Grounding DINO has; only models with "
-            "a Swin, PhraseBertEncoder, ChannelMapper and DinoFusion go to transformers' form"
+            f"the model has the parameter {name!r}, which no Grounding DINO has; only models of "
+            "the parts of --model=grounding_dino_t go to transformers' form"
         ) from None
     values = list(value.chunk(3)) if QKV.search(name) else [value]
     if ALIGNMENT_BIAS.match(name):
