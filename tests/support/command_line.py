@@ -11,6 +11,9 @@ class Parsed(GroundingCLI):
     def instantiate_classes(self):
         self.trainer = None
 
+    def after_instantiate_classes(self):
+        pass
+
     def _run_subcommand(self, subcommand):
         pass
 
