@@ -36,6 +36,7 @@ COMMANDS = {
 }
 
 _LONGEST = 200  # Characters of a path in a message.
+_LONGEST_MESSAGE = 4000
 EXAMPLE = "glip fit --model=tiny --fusion=deep --data=shapes"
 
 
@@ -85,6 +86,8 @@ def _unknown(name: str) -> str:
 
 def _report(message: str) -> int:
     """Write what went wrong, and return the exit status for it."""
+    if len(message) > _LONGEST_MESSAGE:  # A prompt or a name may be as long as a book.
+        message = f"{message[: _LONGEST_MESSAGE // 2]} ... {message[-_LONGEST_MESSAGE // 2 :]}"
     sys.stderr.write(f"glip: error: {message}\n")
     return 2
 

@@ -7,6 +7,7 @@ from helpers import write_image
 from glip_pl.data import CategoryDetection
 from glip_pl.data.auto_splits import auto_split
 from glip_pl.data.formats import AnnotationSet, Record, detect_format
+from glip_pl.data.sources import MOST_BOXES, TOO_MANY, read_split
 
 VOC = (
     "<annotation><filename>{}</filename><size><width>20</width><height>10</height></size><object>"
@@ -163,3 +164,22 @@ def test_an_archive_is_to_be_unpacked(tmp_path):
 
     with pytest.raises(ValueError, match=r"is an archive; unpack it"):
         detect_format(tmp_path / "export.zip")
+
+
+def test_an_image_of_more_boxes_than_can_be_matched_is_left_out(tmp_path):
+    many = "".join(
+        f'<box label="cat" xtl="0" ytl="0" xbr="{1 + n / 1e4}" ybr="4"/>'
+        for n in range(MOST_BOXES + 1)
+    )
+    few = '<box label="cat" xtl="0" ytl="0" xbr="4" ybr="4"/>'
+    images = "".join(
+        f'<image name="{name}.jpg" width="20" height="10">{boxes}</image>'
+        for name, boxes in (("a", many), ("b", few))
+    )
+    text = f"<annotations><meta></meta>{images}</annotations>"
+    laid_out(tmp_path, {"annotations.xml": text, "a.jpg": "", "b.jpg": ""})
+
+    found = read_split(tmp_path, format=None, split=None)
+
+    assert files(found) == ["b.jpg"]
+    assert found.problems == {TOO_MANY: [f"a.jpg: {MOST_BOXES + 1} boxes"]}

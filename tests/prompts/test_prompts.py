@@ -185,3 +185,13 @@ def test_captions_around_a_prompt_move_its_spans():
 
     assert prompt.caption == "one. two. a cat sits. three. "
     assert prompt.phrases == ("a cat",)
+
+
+@pytest.mark.parametrize("name", ["\u200b", "\ufeff_", "\u00ad \u2060", "\u200c\u200d", "\u202e"])
+def test_a_name_that_cannot_be_seen_is_blank(name):
+    assert clean_name(name) == ""
+
+
+def test_invisible_letters_are_no_part_of_a_name():
+    assert clean_name("\ufeffhair\u200b_drier") == "hair drier"
+    assert split_names("\ufeffcat. \u200b. do\u00adg") == ["cat", "dog"]

@@ -10,6 +10,7 @@ from glip_pl.data.formats.common.records import AnnotationSet, Format
 _EXAMPLES = 3
 _LONGEST = 120
 _NAMES = 20
+_STRIP = 20  # An image of this ratio has 66 pixels of 1,333 across.
 # What a box or an image loses in a format that has no place for it.
 _LOSSES = {
     "boxes": "{} boxes",
@@ -56,6 +57,9 @@ def describe(annotation_set: AnnotationSet, oriented: int) -> list[str]:
             record.absent is not None for record in records
         ),
         "images that EXIF turns or mirrors": oriented,
+        f"images more than {_STRIP} times as long as wide, of whose width resizing leaves little": (
+            sum(max(record.size) > _STRIP * min(record.size) for record in records)
+        ),
         "files that several records name": sum(count > 1 for count in files.values()),
     }
     if captions:

@@ -5,7 +5,11 @@ from pathlib import Path
 
 from glip_pl.data.auto_splits import AUTO_SPLITS, auto_split
 from glip_pl.data.formats import FORMATS, AnnotationSet, Format, detect_format
-from glip_pl.data.formats.common.checks import MISSING_FILE
+from glip_pl.data.formats.common.checks import MISSING_FILE, note
+
+# Matching compares every box of an image with some 20,000 regions.
+MOST_BOXES = 5_000
+TOO_MANY = f"image with more than {MOST_BOXES} boxes, which no memory has room to match"
 
 # The forms whose JSON the data sets read entry by entry, with images where `images` says.
 _COCO_SHAPED = ("coco", "lvis", "mdetr")
@@ -39,8 +43,7 @@ def read_split(source: Path, *, format: str | None, split: str | None) -> Annota
         )
     sets = _reader(source, format).read(source)
     if split in AUTO_SPLITS:
-        found = auto_split(sets, AUTO_SPLITS[split], source)
-        return replace(found, images=found.images.absolute())
+        return _usable(auto_split(sets, AUTO_SPLITS[split], source))
     if split is None and len(sets) != 1:
         raise ValueError(
             f"{str(source)!r} has the splits {', '.join(sets)}; say which in `split` of the data "
@@ -52,7 +55,20 @@ def read_split(source: Path, *, format: str | None, split: str | None) -> Annota
             "`split` of the data set, or leave it out where there is one only"
         )
     found = next(iter(sets.values())) if split is None else sets[split]
-    return replace(found, images=found.images.absolute())
+    return _usable(found)
+
+
+def _usable(found: AnnotationSet) -> AnnotationSet:
+    """Leave out images of more boxes than memory has room for, and make the folder absolute."""
+    images = found.images.absolute()
+    crowded = [r for r in found.records if len(r.annotations) > MOST_BOXES]
+    if not crowded:
+        return replace(found, images=images)
+    problems = {kind: list(told) for kind, told in found.problems.items()}
+    for record in crowded:
+        note(problems, TOO_MANY, f"{record.file_name}: {len(record.annotations)} boxes")
+    kept = [r for r in found.records if len(r.annotations) <= MOST_BOXES]
+    return replace(found, images=images, records=kept, problems=problems)
 
 
 def _reader(source: Path, format: str | None) -> Format:

@@ -3,11 +3,20 @@
 import re
 from collections.abc import Sequence
 
+# Spaces of no width, marks of direction and hyphens that are not shown; text encoders skip them.
+_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+# Two more join or part letters in some scripts, and say nothing at either end.
+_JOINERS = "\u200c\u200d"
+
+
+def visible(text: str) -> str:
+    """Leave out what cannot be seen, and blanks beyond one: a name of nothing else is empty."""
+    return " ".join(_INVISIBLE.sub("", text).split()).strip(_JOINERS).strip()
+
 
 def clean_name(name: str) -> str:
     """Make a data set's category name readable: "flip-flop_(sandal)" becomes "flip-flop"."""
-    without_note = re.sub(r"\(.*\)", "", name).replace("_", " ")
-    return " ".join(without_note.split())
+    return visible(re.sub(r"\(.*\)", "", name).replace("_", " "))
 
 
 def readable_names(names: Sequence[str]) -> list[str]:
@@ -22,7 +31,7 @@ def readable_names(names: Sequence[str]) -> list[str]:
         One name per name. Equal ones read the same even with their notes, such as "hair_drier"
         and "hair drier"; a blank one has no word.
     """
-    full = [" ".join(name.replace("_", " ").split()) for name in names]
+    full = [visible(name.replace("_", " ")) for name in names]
     short = [
         (clean_name(name) or whole) if "_" in name else whole
         for name, whole in zip(names, full, strict=True)
@@ -56,7 +65,7 @@ def split_names(text: str) -> list[str]:
         quoted = _QUOTED.match(text, place)
         found = quoted or _NAME.match(text, place)
         assert found is not None  # The second one matches nothing as well.
-        names.append((quoted[1] if quoted else found[0]).strip())
+        names.append(visible(quoted[1] if quoted else found[0]))
         place = found.end() + 1  # Past the mark that ends the name.
     names = [name for name in names if name]
     if not names:

@@ -7,10 +7,22 @@ import torch
 
 
 def choose_device(asked: str) -> torch.device:
-    """Take the device that was asked for; "auto" takes a GPU where there is one."""
+    """Take the device that was asked for; "auto" takes a GPU where there is one.
+
+    Raises:
+        ValueError: There is no such device here.
+    """
     if asked == "auto":
         asked = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(asked)
+    try:
+        device = torch.device(asked)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"there is no device {asked!r} here ({reason}); pass --device=cpu, or leave it out"
+        ) from error
+    return device
 
 
 def device_name(device: torch.device) -> str:
