@@ -3,11 +3,14 @@ import json
 import dino_oracle as small
 import pytest
 import torch
+import yaml
+from helpers import CONFIGS
 from safetensors.torch import load_file, save_file
 from transformers import GroundingDinoForObjectDetection, MMGroundingDinoForObjectDetection
 
 from glip_pl.weights import read_weights
 from glip_pl.weights.convert import convert
+from glip_pl.weights.transformers_form.architecture import DINO_ARCHITECTURES
 
 CLASSES = {
     "grounding-dino": GroundingDinoForObjectDetection,
@@ -124,3 +127,15 @@ def test_a_damaged_file_is_refused(family, tmp_path):
 
     with pytest.raises(ValueError, match="cannot be read"):
         read_weights(str(folder))
+
+
+@pytest.mark.parametrize("name", DINO_ARCHITECTURES)
+def test_the_model_of_a_name_is_that_of_the_published_weights(name):
+    described = yaml.safe_load((CONFIGS / f"model/{name}.yaml").read_text())["model"]
+    expected = DINO_ARCHITECTURES[name].hyper_parameters()
+
+    for part in ("backbone", "neck", "fusion"):
+        own, theirs = described[part], expected[part]
+        assert own["class_path"] == theirs["class_path"]
+        given = own["init_args"]
+        assert given == {key: theirs["init_args"][key] for key in given}

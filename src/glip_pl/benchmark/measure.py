@@ -102,10 +102,10 @@ def measure(
         repeats: How often; the stages are those of the fastest repetition.
         device: Where it runs.
     """
-    before = _start_peak(device)
+    before = start_peak(device)
     with FlopCounterMode(display=False, custom_mapping=_OPERATIONS) as counter:
         call(StageTimes(device))
-    peak = _end_peak(device, before)
+    peak = end_peak(device, before)
     runs = []
     for _ in range(repeats):
         times = StageTimes(device)
@@ -129,8 +129,8 @@ def stages(model: GLIP) -> dict[str, list[nn.Module]]:
     return parts
 
 
-def _start_peak(device: torch.device) -> int:
-    """Forget the peak so far; give the memory in use."""
+def start_peak(device: torch.device) -> int:
+    """Forget the peak so far, and return the memory in use."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -143,7 +143,8 @@ def _start_peak(device: torch.device) -> int:
     return _kilobytes("VmRSS") * 1024
 
 
-def _end_peak(device: torch.device, before: int) -> int | None:
+def end_peak(device: torch.device, before: int) -> int | None:
+    """Return the peak since `start_peak` beyond what was in use before; None where unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) - before
     return _kilobytes("VmHWM") * 1024 - before if _CLEAR.exists() else None

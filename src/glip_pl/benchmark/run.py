@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,7 +17,14 @@ from glip_pl.benchmark.baseline import NAMES_PER_PROMPT, written_out
 from glip_pl.benchmark.equality import Comparison, compare
 from glip_pl.benchmark.measure import Measurement
 from glip_pl.benchmark.vocabulary import names_to_detect
-from glip_pl.benchmark.workload import Detect, DetectOfficially, Train, Workload, random_task
+from glip_pl.benchmark.workload import (
+    ARCHITECTURES,
+    Detect,
+    DetectOfficially,
+    Train,
+    Workload,
+    random_task,
+)
 from glip_pl.system.machine import choose_device, device_name
 from glip_pl.system.memory import keep_freed_memory
 from glip_pl.training.from_weights import task_of
@@ -117,8 +124,8 @@ def time_model(task: GroundingTask, asked: Asked, *, baseline: bool = False) -> 
     # The first prompts are the same where all names stand in one.
     comparable = expected is not None and prompts[0] == prompts[1]
     comparison = compare(ours.result(), expected) if expected and comparable else None
-    machine = _machine(task.device)
-    return Report(asked.options(), measured, reference, prompts, comparison, machine)
+    found = machine(task.device)
+    return Report(asked.options(), measured, reference, prompts, comparison, found)
 
 
 def _official(task: GroundingTask, asked: Asked, *, several: bool) -> Workload:
@@ -136,13 +143,19 @@ def _official(task: GroundingTask, asked: Asked, *, several: bool) -> Workload:
 
 def open_model(
     model: str, weights: str | None, ckpt_path: str | None, device: str
-) -> GroundingTask:
-    """Build what is timed on a device: weights of any kind, or else a model by name, at random."""
+) -> tuple[GroundingTask, Mapping[str, Any]]:
+    """Build what is timed on a device: weights of any kind, or else a model by name, at random.
+
+    Returns:
+        The task, and the description of its model.
+    """
     if weights is not None and ckpt_path is not None:
         raise ValueError("--weights and --ckpt_path exclude each other; pass one of them")
-    source = weights or ckpt_path
-    task = random_task(model) if source is None else task_of(read_weights(source))
-    return task.to(choose_device(device))
+    source, place = weights or ckpt_path, choose_device(device)
+    if source is None:
+        return random_task(model).to(place), ARCHITECTURES[model].hyper_parameters()
+    opened = read_weights(source)
+    return task_of(opened).to(place), opened.hyper_parameters
 
 
 def read_names(given: str) -> list[str]:
@@ -165,7 +178,8 @@ def read_size(given: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[1])
 
 
-def _machine(device: torch.device) -> dict[str, str]:
+def machine(device: torch.device) -> dict[str, str]:
+    """Describe what a run ran on."""
     return {
         "device": device_name(device),
         "threads": "" if device.type == "cuda" else str(torch.get_num_threads()),

@@ -15,7 +15,19 @@ def run(args: list[str]) -> None:
 
 def benchmark(
     *,
-    model: Literal["glip_t_a", "glip_t", "glip_l"] = "glip_t",
+    model: Literal[
+        "glip_t_a",
+        "glip_t",
+        "glip_l",
+        "grounding_dino_t",
+        "grounding_dino_b",
+        "mm_grounding_dino_t",
+        "mm_grounding_dino_b",
+        "mm_grounding_dino_l",
+        "llmdet_t",
+        "llmdet_b",
+        "llmdet_l",
+    ] = "glip_t",
     weights: str | None = None,
     ckpt_path: str | None = None,
     size: str = "800x1333",
@@ -25,14 +37,14 @@ def benchmark(
     train: bool = False,
     compile: bool = False,
     baseline: bool = False,
-    repeats: int = 3,
+    repeats: int | None = None,
     device: str = "auto",
     json_file: str | None = None,
 ) -> None:
-    """Time a model stage by stage, and beside it the arrangement of official GLIP.
+    """Time a model stage by stage, and beside it official GLIP's arrangement, or transformers'.
 
     Args:
-        model: An official architecture, with random weights: they time the same as trained ones.
+        model: A published architecture, with random weights: they time the same as trained ones.
         weights: In its place, weights of any kind that `glip predict --weights` takes.
         ckpt_path: In its place, a checkpoint of `glip fit`.
         size: Height x width of the images in pixels.
@@ -41,13 +53,17 @@ def benchmark(
         precision: Of the arithmetic; the baseline always computes in fp32, as official GLIP does.
         train: Time a training step (forward, losses, backward, AdamW) in place of detection.
         compile: Run the model through torch.compile; the time to compile is not counted.
-        baseline: Also time the official arrangement, and compare the outputs.
-        repeats: Timed runs of either; the fastest counts.
+        baseline: Also time the official arrangement of GLIP and compare the outputs; for models of
+            the Grounding DINO family transformers, in as many pairs as repeats, by turns.
+        repeats: Timed runs of either, 3 by default, of which the fastest counts; or pairs, 5 by
+            default.
         device: "auto", "cpu" or "cuda".
         json_file: Write all that was found into this file.
     """
-    from glip_pl.benchmark import run
+    from glip_pl.benchmark import pairs, run
 
+    task, described = run.open_model(model, weights, ckpt_path, device)
+    by_pairs = baseline and task.model.fusion.own_head() is not None
     asked = run.Asked(
         model=weights or ckpt_path or model,
         names=run.read_names(names),
@@ -56,10 +72,14 @@ def benchmark(
         precision=precision,
         train=train,
         compiled=compile,
-        repeats=repeats,
+        repeats=repeats or (5 if by_pairs else 3),
     )
-    task = run.open_model(model, weights, ckpt_path, device)
-    report = run.time_model(task, asked, baseline=baseline)
-    run.show(report)
+    report: run.Report | pairs.PairReport
+    if by_pairs:
+        report = pairs.time_pairs(task, described, asked)
+        pairs.show_pairs(report)
+    else:
+        report = run.time_model(task, asked, baseline=baseline)
+        run.show(report)
     if json_file:
         Path(json_file).write_text(json.dumps(asdict(report), indent=2) + "\n")

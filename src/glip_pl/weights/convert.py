@@ -48,8 +48,8 @@ def convert(
     elif form == "transformers":
         weights = read_weights(source, trust=trust or [])
         network = weights.build(trust=trust or [])
-        count = write_transformers(network, weights.hyper_parameters, path)
-        print(f"{target}: {count} tensors in the form of transformers")
+        family = write_transformers(network, weights.hyper_parameters, path).family
+        print(f"{target}: a {family} in the form of transformers")
     elif is_official(source) or is_transformers(source):
         _write_converted(source, path)
     else:

@@ -215,3 +215,27 @@ class DinoArchitecture:
             described["decoder_cls_embed_share"] = False
         config: dict[str, Any] = FAMILIES[self.family].from_dict(described).to_dict()
         return config
+
+
+_BASE = {"depths": (2, 2, 18, 2), "window": 12}
+_SIZES: dict[str, dict[str, Any]] = {
+    "t": {},
+    "b": {**_BASE, "embed_dim": 128, "num_heads": (4, 8, 16, 32)},
+    "l": {
+        **_BASE,
+        "embed_dim": 192,
+        "num_heads": (6, 12, 24, 48),
+        "num_maps": 4,
+        "num_levels": 5,
+    },
+}
+# The published ones, by the names of their configurations.
+DINO_ARCHITECTURES = {
+    f"{name}_{size}": DinoArchitecture(family=family, shared_boxes=shared, **_SIZES[size])
+    for name, family, shared, sizes in (
+        ("grounding_dino", "grounding-dino", True, "tb"),
+        ("mm_grounding_dino", "mm-grounding-dino", False, "tbl"),
+        ("llmdet", "mm-grounding-dino", False, "tbl"),
+    )
+    for size in sizes
+}

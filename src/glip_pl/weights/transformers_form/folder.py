@@ -58,8 +58,8 @@ def convert_transformers(source: str) -> tuple[DinoArchitecture, Conversion, str
     return architecture, from_transformers(_read_state(folder), model), text
 
 
-def write_transformers(model: GLIP, described: Mapping[str, Any], folder: Path) -> int:
-    """Write a model as transformers does, and return how many tensors it has.
+def write_transformers(model: GLIP, described: Mapping[str, Any], folder: Path) -> DinoArchitecture:
+    """Write a model as transformers does, and return its architecture.
 
     Args:
         model: With its weights.
@@ -79,7 +79,7 @@ def write_transformers(model: GLIP, described: Mapping[str, Any], folder: Path) 
     text.tokenizer.write(folder)
     separate = {name: value.detach().clone().contiguous() for name, value in state.items()}
     save_file(separate, folder / WEIGHTS, metadata={"format": "pt"})
-    return len(state)
+    return architecture
 
 
 def _folder_of(source: str) -> Path:

@@ -1,0 +1,130 @@
+"""A model of the Grounding DINO family timed beside transformers, in interleaved pairs."""
+
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from torch import Tensor
+
+from glip_pl.benchmark.equality import Comparison, compare
+from glip_pl.benchmark.measure import StageTimes, end_peak, start_peak
+from glip_pl.benchmark.oracle import Oracle, in_transformers
+from glip_pl.benchmark.run import Asked, machine
+from glip_pl.benchmark.workload import Detect, Result, Train, Workload
+from glip_pl.system.memory import keep_freed_memory
+from glip_pl.training.task import GroundingTask
+
+
+@dataclass(frozen=True)
+class PairReport:
+    """What one run found; the JSON file holds just this.
+
+    Attributes:
+        asked: The options.
+        seconds: Of each pair, here and in transformers (which computes in fp32).
+        peak_bytes: Most memory of a run beyond what was in use before, likewise.
+        prompts: How many prompts the names take, of which transformers ran one, counted so often.
+        comparison: How far the outputs of the first prompt are apart, with the same cells as
+            queries; None for training steps, whose losses differ.
+        machine: What it ran on.
+    """
+
+    asked: dict[str, Any]
+    seconds: list[tuple[float, float]]
+    peak_bytes: tuple[int | None, int | None]
+    prompts: int
+    comparison: Comparison | None
+    machine: dict[str, str]
+
+    def ratio(self) -> float:
+        """Return how many times as fast as transformers it is here, the median over the pairs."""
+        return statistics.median(theirs / ours for ours, theirs in self.seconds)
+
+
+def time_pairs(task: GroundingTask, described: Mapping[str, Any], asked: Asked) -> PairReport:
+    """Time a model here and in transformers by turns.
+
+    Args:
+        task: Has the model.
+        described: Its description; see `glip_pl.weights.network`.
+        asked: What is timed.
+
+    Raises:
+        ValueError: The model is none of the family, a training step has more names than one prompt
+            takes, or an image has fewer cells than there are queries.
+    """
+    kind: type[Workload] = Train if asked.train else Detect
+    ours = kind(
+        *(task, task.model),
+        names=asked.names,
+        size=asked.size,
+        batch_size=asked.batch_size,
+        precision=asked.precision,
+    )
+    if asked.train and ours.prompts > 1:
+        raise ValueError(
+            f"--names={len(asked.names)} takes {ours.prompts} prompts, and a training prompt is "
+            "one; give fewer"
+        )
+    oracle = Oracle(in_transformers(task, described), ours, train=asked.train)
+    keep_freed_memory()
+    comparison = None
+    expected = None if asked.train else oracle.result()
+    ours.prepare(compiled=asked.compiled)
+    if expected is not None:
+        comparison = compare(_result(ours, expected[1]), expected[0])
+    peaks = _peak(ours, lambda: ours.run(StageTimes(ours.device))), _peak(ours, oracle.run)
+    seconds = []
+    for _ in range(asked.repeats):
+        clock = StageTimes(ours.device)
+        start = clock.now()
+        ours.run(clock)
+        between = clock.now()
+        oracle.run()
+        seconds.append((between - start, (clock.now() - between) * oracle.prompts))
+    found = machine(task.device)
+    return PairReport(asked.options(), seconds, peaks, ours.prompts, comparison, found)
+
+
+def _result(ours: Workload, chosen: Tensor) -> Result:
+    """Compute with the queries of transformers: cells of nearly equal scores may change places."""
+    fusion: Any = ours.model.fusion
+    fusion.choose = lambda scores: chosen
+    try:
+        return ours.result()
+    finally:
+        del fusion.choose
+
+
+def _peak(ours: Workload, call: Callable[[], None]) -> int | None:
+    before = start_peak(ours.device)
+    call()
+    return end_peak(ours.device, before)
+
+
+def show_pairs(report: PairReport) -> None:
+    """Show the pairs, the ratio, memory, and what the comparison found."""
+    asked, console = report.asked, Console(width=100)
+    console.print(
+        f"{asked['model']}, {asked['step']}, {asked['size']} x {asked['batch_size']}, "
+        f"{asked['names']} names, {asked['precision']}",
+        highlight=False,
+    )
+    for ours, theirs in report.seconds:
+        console.print(f"  here {ours:8.2f} s   transformers {theirs:8.2f} s", highlight=False)
+    console.print(f"{report.ratio():.1f} times as fast, the median of the pairs", highlight=False)
+    peaks = [f"{peak / 1e6:,.0f}" if peak is not None else "?" for peak in report.peak_bytes]
+    console.print(
+        f"peak memory beyond the weights, MB: here {peaks[0]}, transformers {peaks[1]}",
+        highlight=False,
+    )
+    if report.prompts > 1:
+        console.print(
+            f"{report.prompts} prompts; transformers ran one, counted so often", highlight=False
+        )
+    if report.comparison:
+        for line in report.comparison.lines():
+            console.print(line, highlight=False)
+    console.print(", ".join(f"{k} {v}" for k, v in report.machine.items() if v), highlight=False)
