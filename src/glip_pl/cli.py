@@ -60,6 +60,11 @@ def main(args: list[str] | None = None) -> None:
         if not _raised_by_us(error):
             raise
         raise SystemExit(_report(str(error))) from error
+    except RuntimeError as error:  # Of PyTorch, where a run is resumed from another model's.
+        if "Error(s) in loading state_dict" not in str(error):
+            raise
+        reason = " ".join(str(error).split())
+        raise SystemExit(_report(f"the checkpoint is of another model: {reason}")) from error
     except OSError as error:
         if error.strerror is None:
             raise

@@ -6,7 +6,8 @@ from helpers import write_image
 
 from glip_pl.data import CategoryDetection
 from glip_pl.data.auto_splits import auto_split
-from glip_pl.data.formats import AnnotationSet, Record, detect_format
+from glip_pl.data.formats import FORMATS, AnnotationSet, Record, detect_format
+from glip_pl.data.read_back import refuse_other
 from glip_pl.data.sources import MOST_BOXES, TOO_MANY, read_split
 
 VOC = (
@@ -183,3 +184,14 @@ def test_an_image_of_more_boxes_than_can_be_matched_is_left_out(tmp_path):
 
     assert files(found) == ["b.jpg"]
     assert found.problems == {TOO_MANY: [f"a.jpg: {MOST_BOXES + 1} boxes"]}
+
+
+def test_what_reads_back_otherwise_is_refused(tmp_path):
+    laid_out(tmp_path / "set", LAYOUTS["flat voc"])
+    sets = FORMATS["voc"].read(tmp_path / "set")
+    FORMATS["yolo"].write(sets, tmp_path / "out")
+
+    refuse_other(FORMATS["yolo"], sets, tmp_path / "out")
+    (tmp_path / "out/labels/all/a.txt").write_text("")
+    with pytest.raises(ValueError, match="reads back as 2 records with 1 boxes"):
+        refuse_other(FORMATS["yolo"], sets, tmp_path / "out")

@@ -93,7 +93,8 @@ def convert(
         to: Format to write: coco, lvis, openimages, voc, yolo, label_studio, cvat, odvg, mdetr,
             refcoco, captions or webdataset.
         source_format: Format of the source, where it is not seen.
-        strict: Write nothing if anything would be left out, changed or lost.
+        strict: Write nothing if anything would be left out, changed or lost, which reading back
+            proves.
     """
     from glip_pl.data.formats.common.image_files import without_broken_images
     from glip_pl.data.report import count_of, list_losses, list_problems
@@ -116,7 +117,7 @@ def convert(
             "\n  ".join([f"--strict, and {source!r} is not written as {to} without loss", *told])
             + "\nnothing is written; correct the data set, or drop --strict"
         )
-    write_whole(writer, sets, place, problems)
+    write_whole(writer, sets, place, problems, proven=strict)
     print(f"{source}: {form.name}\n{target}: {to}")
     told = [*(f"{split}: {count_of(held)}" for split, held in sets.items()), *told]
     if problems:

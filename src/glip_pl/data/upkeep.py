@@ -8,6 +8,7 @@ from pathlib import Path
 from glip_pl.data.annotations import Problems
 from glip_pl.data.formats import FORMATS, AnnotationSet, Format, detect_format
 from glip_pl.data.formats.common.checks import CHANGES
+from glip_pl.data.read_back import refuse_other
 
 QUARANTINE = "quarantine.json"
 
@@ -43,13 +44,31 @@ def _split_order(split: str) -> tuple[int, str]:
 
 
 def write_whole(
-    writer: Format, sets: Mapping[str, AnnotationSet], place: Path, problems: dict[str, Problems]
+    writer: Format,
+    sets: Mapping[str, AnnotationSet],
+    place: Path,
+    problems: dict[str, Problems],
+    *,
+    proven: bool = False,
 ) -> None:
-    """Write a folder that is there as a whole or not at all."""
+    """Write a folder that is there as a whole or not at all.
+
+    Args:
+        writer: The format.
+        sets: The sets by split.
+        place: The folder.
+        problems: What was wrong in each split, which is written beside them.
+        proven: Whether the folder must read back as `sets`.
+
+    Raises:
+        ValueError: It does not.
+    """
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as name:
         folder = Path(name) / "set"
         writer.write(sets, folder)
+        if proven:
+            refuse_other(writer, sets, folder)
         if problems:
             kinds = [(s, k, found) for s, held in problems.items() for k, found in held.items()]
             quarantine: dict[str, dict[str, Problems]] = {}

@@ -60,6 +60,8 @@ def split_names(text: str) -> list[str]:
     Raises:
         ValueError: The text names nothing.
     """
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError(f"the prompt {text!r} is not in UTF-8; type it, or save it, as UTF-8")
     names, place = list[str](), 0
     while place < len(text):
         quoted = _QUOTED.match(text, place)
