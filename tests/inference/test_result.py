@@ -1,6 +1,7 @@
 """A result in the forms of other libraries."""
 
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -72,3 +73,10 @@ def test_a_suffix_of_no_picture_is_refused(result, tmp_path):
 def test_it_counts_what_it_holds(result):
     assert len(result) == 2
     assert result.summary() == "1 dog, 1 cat"
+
+
+def test_a_name_is_absent_as_far_as_its_best_score_leaves_room(result):
+    few = replace(result, labels=torch.tensor([1, 1]))
+
+    assert result.absence() == {"cat": 0.5, "dog": 0.1}
+    assert few.absence() == {"cat": 1.0, "dog": 0.1}

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from glip_pl.inference.answers import absence_scores
 from glip_pl.structures import Detections
 
 UNKNOWN = "unknown"
@@ -69,6 +70,16 @@ class Result:
         """Count the boxes by name: "2 cat, 1 dog"."""
         return ", ".join(f"{count} {name}" for name, count in Counter(self.names).items())
 
+    def absence(self) -> dict[str, float]:
+        """Return for each name how sure it is that the image does not show it: 1 - its best score.
+
+        A name of which nothing was above the threshold has 1; ask with ``threshold=0`` for more.
+        Calibrated scores make it a probability.
+        """
+        named = Detections(self.boxes, self.scores, self.labels).select(self.labels >= 0)
+        absent = absence_scores(named, len(self.phrases)).tolist()
+        return {name: round(value, 4) for name, value in zip(self.phrases, absent, strict=True)}
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers and strings, ready for JSON."""
         return {
@@ -77,6 +88,7 @@ class Result:
                 {"phrase": name, "score": round(score, 4), "box": [round(x, 2) for x in box]}
                 for name, score, box in self._rows()
             ],
+            "absence": self.absence(),
         }
 
     def to_coco(self, image_id: int = 0, categories: Mapping[str, int] | None = None) -> list[Any]:

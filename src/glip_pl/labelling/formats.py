@@ -162,7 +162,9 @@ def write_parquet(path: Path, records: Iterable[Record], head: dict[str, str]) -
     try:
         arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
     except ImportError as error:
-        raise ValueError("Parquet needs the package pyarrow; run: pip install pyarrow") from error
+        raise ValueError(
+            'Parquet needs the package pyarrow; run: pip install "glip-pl[label]"'
+        ) from error
     rows = [
         {
             "image": record["image"],
