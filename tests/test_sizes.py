@@ -12,6 +12,7 @@ FOLDERS = ("src", "fusion_plugins")
 FILES = {
     "fusion_plugins/dino.py": "one plugin is one file; what others can use lies in layers/",
     "src/glip_pl/backbones/swin.py": "one backbone, of which each part is of use to it alone",
+    "src/glip_pl/benchmark/workload.py": "the steps of one benchmark, which are timed alike",
     "src/glip_pl/data/datasets/detection.py": "its sampling of names waits to be divided",
     "src/glip_pl/data/formats/webdataset/webdataset.py": "reader and writer of one format",
     "src/glip_pl/data/module.py": "waits to be divided",
@@ -19,6 +20,7 @@ FILES = {
 }
 OPTIONS = "each parameter is an option, with its help in the docstring"
 FUNCTIONS = {
+    "commands/benchmark.py benchmark": OPTIONS,
     "commands/export.py export": OPTIONS,
     "commands/label.py label": OPTIONS,
     "commands/predict.py predict": OPTIONS,

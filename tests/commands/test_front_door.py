@@ -13,7 +13,7 @@ from glip_pl.commands.parser import CommandParser, run_function
 
 HEAVY = ("torch", "pytorch_lightning", "torchmetrics", "albumentations", "transformers")
 # Helpers of several commands.
-SHARED = {"__init__", "grounding_cli", "parser", "resume", "trainer"}
+SHARED = {"__init__", "grounding_cli", "known_options", "parser", "quiet", "resume", "trainer"}
 
 
 def imported_by(*arguments):
