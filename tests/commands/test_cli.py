@@ -109,10 +109,11 @@ def test_two_runs_with_one_seed_are_equal(shapes_arguments, tmp_path):
 def test_every_shipped_model_and_fusion_parse(model, fusion):
     parsed = parse(CONFIGS / f"model/{model}.yaml", ROOT / "data/shapes.yaml", fusion).model
 
-    sizes = yaml.safe_load((CONFIGS / f"model/{model}.yaml").read_text())["model"]
+    described = yaml.safe_load((CONFIGS / f"model/{model}.yaml").read_text())
+    sizes = described["model"]
     assert parsed.d_model == sizes["d_model"]
     assert parsed.fusion.init_args.d_model == sizes["d_model"]
-    assert parsed.fusion.init_args.num_layers == sizes["num_layers"]
+    assert parsed.fusion.init_args.num_layers == described["fusion_defaults"]["num_layers"]
 
 
 @pytest.mark.parametrize("data", sorted((ROOT / "data").glob("*.yaml")), ids=lambda path: path.stem)

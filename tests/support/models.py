@@ -27,7 +27,6 @@ def describe(fusion: str = "late.LateFusion") -> dict:
             "init_args": {**sizes, "num_layers": 1},
         },
         **sizes,
-        "num_layers": 1,
         "extra_levels": 0,
     }
 

@@ -73,9 +73,8 @@ def test_the_sizes_are_read_off_the_tensors(architecture, request):
     ("name", "architecture"), [("glip_t_a", GLIP_T_A), ("glip_t", GLIP_T), ("glip_l", GLIP_L)]
 )
 def test_the_model_files_describe_the_released_models(name, architecture):
-    described = yaml.safe_load((ROOT / f"src/glip_pl/configs/model/{name}.yaml").read_text())[
-        "model"
-    ]
+    file = yaml.safe_load((ROOT / f"src/glip_pl/configs/model/{name}.yaml").read_text())
+    described = file["model"]
     expected = architecture.hyper_parameters()
 
     for key, value in described.items():
@@ -86,7 +85,7 @@ def test_the_model_files_describe_the_released_models(name, architecture):
                     assert given == expected[key]["init_args"][argument], argument
         else:
             assert value == expected[key], key
-    assert described["num_layers"] == architecture.num_layers
+    assert file["fusion_defaults"]["num_layers"] == architecture.num_layers
 
 
 @pytest.mark.parametrize("architecture", [TINY, LATE])

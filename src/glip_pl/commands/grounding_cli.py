@@ -11,6 +11,7 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.utilities import rank_zero_info
 
 from glip_pl.commands.parser import CommandParser
+from glip_pl.commands.plugin_options import current_option, plugin_options
 from glip_pl.commands.resume import WORDS, newest, overridden
 from glip_pl.configs.names import HERE, expand
 from glip_pl.data import GroundingDataModule
@@ -96,23 +97,37 @@ class GroundingCLI(LightningCLI):
             default=[],
             help="Modules of your own whose classes the weights may name.",
         )
+        parser.add_argument(
+            "--fusion_defaults",
+            type=dict[str, Any],
+            default={},
+            help="Options of whatever fusion plugin is chosen, as far as its constructor has them "
+            "and model.fusion.init_args says nothing else: a model's files give them.",
+        )
+        # The sizes that backbone, text encoder and plugin must agree on are stated once.
         parser.link_arguments("model.d_text", "model.text.init_args.d_text")
-        # A plugin takes those of them that its constructor has.
-        for name in (
-            *("d_model", "d_text", "num_layers", "dropout"),
-            *("anchor_scale", "still_start", "checkpoint_layers"),
-        ):
-            parser.link_arguments(f"model.{name}", f"model.fusion.init_args.{name}")
+        parser.link_arguments("model.d_model", "model.fusion.init_args.d_model")
+        parser.link_arguments("model.d_text", "model.fusion.init_args.d_text")
         # Where a checkpoint is given, what it says of its model takes the place of these.
-        defaults = yaml.safe_load((HERE / "defaults.yaml").read_text())["model"]
-        parser.set_defaults({f"model.{name}": value for name, value in defaults.items()})
+        defaults = yaml.safe_load((HERE / "defaults.yaml").read_text())
+        parser.set_defaults(
+            {f"model.{name}": value for name, value in defaults["model"].items()}
+            | {"fusion_defaults": defaults["fusion_defaults"]}
+        )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, and refuse a checkpoint that is not one or is of another model."""
         # Not by Lightning's method, which warns that sys.argv has arguments, too. From there,
         # Lightning starts further processes.
         assert isinstance(args, list)
-        self.config = parser.parse_args([*args[:1], *expand(args[0], args[1:])])
+        command, *given = args
+        given = [current_option(token) for token in expand(command, given)]
+        self.config = parser.parse_args([command, *given])
+        options = plugin_options(self.config[command], given)
+        if options:
+            fusion = {"class_path": self.config[command].model.fusion.class_path}
+            described = {"model": {"fusion": {**fusion, "init_args": options}}}
+            self.config = parser.parse_object({command: described}, self.config)
         command = self.config.get("subcommand")
         path = self._name_checkpoint(command) if command else None
         weights = self.config[command].get("weights") if command else None

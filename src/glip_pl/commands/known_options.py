@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from glip_pl.configs.names import KINDS
+from glip_pl.configs.names import HANDED_ON, KINDS
 
 _PACKAGE = Path(__file__).parents[1]
 _PLAIN = {
     *("help", "config", "print_config", "seed_everything", "ckpt_path", "weights", "new", "trust"),
-    *("trainer", "model", "data", "weights_only", "verbose", *KINDS),
+    *("trainer", "model", "data", "weights_only", "verbose", "fusion_defaults", *KINDS),
 }
 
 
@@ -57,7 +57,7 @@ def _known() -> dict[str, set[str]]:
     trainer = Path(lightning.origin).parent if lightning and lightning.origin else _PACKAGE
     return {
         "trainer": _arguments(trainer / "trainer/trainer.py", "Trainer"),
-        "model": _arguments(_PACKAGE / "training/task.py", "GroundingTask"),
+        "model": _arguments(_PACKAGE / "training/task.py", "GroundingTask") | {*HANDED_ON},
         "data": _arguments(_PACKAGE / "data/module.py", "GroundingDataModule"),
     }
 

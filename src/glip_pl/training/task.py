@@ -53,12 +53,6 @@ class GroundingTask(LightningModule):
         fusion: The fusion plugin.
         d_model: Width of the pyramid and of the regions.
         d_text: Width of the text features; must be that of the text encoder.
-        num_layers: Layers of the fusion plugin; the command line passes it on.
-        dropout: Dropout of the fusion plugin, likewise.
-        anchor_scale: Side of its anchors in cells, likewise.
-        still_start: Whether its deformable convolutions start as plain ones, likewise.
-        checkpoint_layers: Whether it computes its layers again in the backward pass, to save
-            memory, likewise.
         extra_levels: Pyramid levels beyond the backbone's coarsest.
         drop_block: Share of cells that the pyramid drops in training; GLIP has 0.3.
         neck: What makes the pyramid, where it is not the feature pyramid network of these levels.
@@ -89,11 +83,6 @@ class GroundingTask(LightningModule):
         fusion: FusionPlugin,
         d_model: int = 256,
         d_text: int = 768,
-        num_layers: int = 6,
-        dropout: float = 0.1,
-        anchor_scale: float = 8.0,
-        still_start: bool = False,
-        checkpoint_layers: bool = False,
         extra_levels: int = 2,
         drop_block: float = 0.0,
         neck: Callable[[Sequence[int], int], Neck] | None = None,

@@ -95,7 +95,8 @@ def _report(source: str, target: Path, weights: Weights, conversion: Conversion)
     left = len(conversion.dropped)
     print(
         f"{source}: a Swin of {described['backbone']['init_args']['embed_dim']} channels, "
-        f"{described['fusion']['class_path'].rpartition('.')[2]} of {described['num_layers']} "
+        f"{described['fusion']['class_path'].rpartition('.')[2]} of "
+        f"{described['fusion']['init_args']['num_layers']} "
         "layers"
     )
     print(f"{mapped + left} tensors: {mapped} mapped, {left} left out on purpose, 0 unknown")

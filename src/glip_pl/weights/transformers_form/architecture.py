@@ -177,8 +177,8 @@ class DinoArchitecture:
                     "bias": "one" if successor else "none",
                 },
             },
-            **sizes,
-            "dropout": 0.0,
+            "d_model": self.d_model,
+            "d_text": self.d_text,
             "loss_weights": {"token": 1.0, "giou": 2.0, "l1": 5.0},
             "postprocess": {"score_threshold": 0.0, "nms_iou": 1.0, "max_detections": 300},
         }
