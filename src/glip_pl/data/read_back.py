@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from glip_pl.data.annotations import Box
 from glip_pl.data.formats import AnnotationSet, Format
 
 _NEAR = 0.01  # Pixels; formats write parts of the image, percents or decimals.
+# Size, caption and names of a record; name, crowd and corners of its boxes.
+Key = tuple[tuple[int, int], str, tuple[str, ...]]
+Boxes = list[tuple[str, bool, Box]]
 
 
 def refuse_other(writer: Format, sets: Mapping[str, AnnotationSet], folder: Path) -> None:
@@ -16,42 +19,66 @@ def refuse_other(writer: Format, sets: Mapping[str, AnnotationSet], folder: Path
         ValueError: It has other images, or an image has other boxes, names or captions.
     """
     meant, found = _content(sets), _content(writer.read(folder))
-    same = len(meant) == len(found) and all(map(_alike, meant, found))
+    same = meant.keys() == found.keys() and all(_alike(meant[key], found[key]) for key in meant)
     if not same:
-        boxes = [sum(len(image[-1]) for image in images) for images in (meant, found)]
+        counts = [
+            (sum(map(len, held.values())), sum(len(r) for rs in held.values() for r in rs))
+            for held in (meant, found)
+        ]
         raise ValueError(
-            f"what was written as {writer.name} reads back as {len(found)} records with {boxes[1]} "
-            f"boxes, and not as the {len(meant)} records with {boxes[0]} boxes that were meant; "
+            f"what was written as {writer.name} reads back as {counts[1][0]} records with "
+            f"{counts[1][1]} boxes, and not as the {counts[0][0]} with {counts[0][1]} meant; "
             "nothing is kept; convert into another format, or drop --strict"
         )
 
 
-def _content(sets: Mapping[str, AnnotationSet]) -> list[tuple[Any, ...]]:
-    """List size, caption and boxes of every record, in an order of their own."""
-    return sorted(
-        (
-            record.size,
-            record.caption or "",
-            sorted(
-                (
-                    [round(side, 1) + 0.0 for side in a.box],
-                    "" if a.category is None else held.names[a.category],
-                    a.crowd,
-                    list(a.box),
-                )
+def _content(sets: Mapping[str, AnnotationSet]) -> dict[Key, list[Boxes]]:
+    """Gather the boxes of the records that have the same size, caption and names."""
+    content: dict[Key, list[Boxes]] = {}
+    for held in sets.values():
+        for record in held.records:
+            boxes = sorted(
+                ("" if a.category is None else held.names[a.category], a.crowd, a.box)
                 for a in record.annotations
-            ),
-        )
-        for held in sets.values()
-        for record in held.records
-    )
+            )
+            names = tuple(name for name, _, _ in boxes)
+            content.setdefault((record.size, record.caption or "", names), []).append(boxes)
+    return content
 
 
-def _alike(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
-    """Whether two records hold the same, boxes up to `_NEAR`."""
-    if one[:2] != other[:2] or len(one[2]) != len(other[2]):
+def _alike(meant: list[Boxes], found: list[Boxes]) -> bool:
+    """Whether records can be paired whose boxes are the same up to `_NEAR`."""
+    if len(meant) != len(found):
         return False
-    return all(
-        a[1:3] == b[1:3] and all(abs(x - y) < _NEAR for x, y in zip(a[3], b[3], strict=True))
-        for a, b in zip(one[2], other[2], strict=True)
-    )
+    left = sorted(found, key=_total)
+    for boxes in sorted(meant, key=_total):
+        # Whatever order rounding gave to records, their boxes add up to nearly the same.
+        slack = _NEAR * 4 * (len(boxes) + 1)
+        near = (i for i, other in enumerate(left) if abs(_total(other) - _total(boxes)) < slack)
+        place = next((i for i in near if _same(boxes, left[i])), None)
+        if place is None:
+            return False
+        del left[place]
+    return True
+
+
+def _total(boxes: Boxes) -> float:
+    return sum(sum(box) for _, _, box in boxes)
+
+
+def _same(boxes: Boxes, others: Boxes) -> bool:
+    left = list(others)
+    for name, crowd, box in boxes:
+        near = (i for i, other in enumerate(left) if other[:2] == (name, crowd))
+        place = next(
+            (
+                i
+                for i in near
+                if all(abs(x - y) < _NEAR for x, y in zip(box, left[i][2], strict=True))
+            ),
+            None,
+        )
+        if place is None:
+            return False
+        del left[place]
+    return True
