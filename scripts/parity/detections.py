@@ -39,4 +39,5 @@ def label_question(
     positive_map = torch.zeros(len(labels), num_tokens, dtype=torch.bool)
     for row, places in enumerate(labels.values()):
         positive_map[row, places] = True
-    return Question(Prompt("", ()), positive_map, torch.tensor(list(labels)), size, size)
+    weights = positive_map / positive_map.sum(-1, keepdim=True)
+    return Question(Prompt("", ()), positive_map, weights, torch.tensor(list(labels)), size, size)

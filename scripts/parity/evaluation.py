@@ -99,7 +99,8 @@ def _boxes(rows: list[list[float]]) -> Tensor:
 def _question(phrase_ids: Tensor) -> Question:
     count = len(phrase_ids)
     prompt = Prompt("a" * count, tuple(((k, k + 1),) for k in range(count)))
-    return Question(prompt, torch.zeros(count, 1, dtype=torch.bool), phrase_ids, (1, 1), (1, 1))
+    mapped = torch.zeros(count, 1)
+    return Question(prompt, mapped > 0, mapped, phrase_ids, (1, 1), (1, 1))
 
 
 def _truth(image_id: int, boxes: list[list[float]], num_phrases: int) -> Truth:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from glip_pl.boxes import decode, to_cxcywh, to_xyxy
 from glip_pl.fusion import FusionOutput
-from glip_pl.layers.alignment import MAX_LOGIT, Alignment, Bias, Scale
+from glip_pl.layers.alignment import MAX_LOGIT, Alignment, Bias, Scale, Told
 from glip_pl.layers.precision import at_least_fp32
 
 # How near to 0 or 1 a coordinate of a box may come before its inverse sigmoid.
@@ -34,6 +34,7 @@ class GroundingOutput:
         level_sizes: Regions per pyramid level; they sum to N.
         intermediate: The same for earlier layers, first to last.
         extra: The same for the extra queries that training asked for.
+        told: Whether tokens are compared one by one, or the phrases that they make up.
     """
 
     logits: Tensor
@@ -43,6 +44,7 @@ class GroundingOutput:
     level_sizes: tuple[int, ...]
     intermediate: tuple["GroundingOutput", ...] = ()
     extra: "GroundingOutput | None" = None
+    told: Told = "tokens"
 
 
 class AnchorBoxes(nn.Linear):

@@ -6,6 +6,7 @@ See GLIP, Fig. 2 (https://arxiv.org/abs/2112.03857).
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, Self, get_args
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from glip_pl.backbones import FPN, Backbone, Neck
 from glip_pl.fusion import ExtraQueries, FusionPlugin, PyramidFeatures, TextFeatures
 from glip_pl.head import GroundingHead, GroundingOutput
+from glip_pl.layers.alignment import Told
 from glip_pl.prompts.tokens import TokenBatch
 from glip_pl.text import TextEncoder
 from glip_pl.text.tuned_prompt import TunedPrompt
@@ -36,6 +38,8 @@ class GLIP(nn.Module):
             feature pyramid network of `extra_levels` and `drop_block`.
         initial_temperature: Start value of the head's temperature.
         initial_box_scale: Start value of the head's scale of box offsets.
+        told: What a box is told by: each token of a phrase, as in GLIP, or the phrase as a whole,
+            in which what names share counts less; for names that share words.
 
     Attributes:
         fpn: The neck; checkpoints know it by the name of the first one.
@@ -58,8 +62,10 @@ class GLIP(nn.Module):
         neck: Callable[[Sequence[int], int], Neck] | None = None,
         initial_temperature: float = 0.1,
         initial_box_scale: float = 8.0,
+        told: Told = "tokens",
     ) -> None:
         super().__init__()
+        self.told = told
         self.backbone = backbone
         if neck is None:
             neck = partial(FPN, extra_levels=extra_levels, drop_block=drop_block)
@@ -131,7 +137,7 @@ class GLIP(nn.Module):
         """
         fused = self.fusion(image, text) if extra is None else self.fusion(image, text, extra)
         output: GroundingOutput = self.comparing_head()(fused)
-        return output
+        return output if self.told == "tokens" else replace(output, told=self.told)
 
     def comparing_head(self) -> nn.Module:
         """Return what compares and places boxes: the plugin's own head, or ours."""

@@ -77,6 +77,7 @@ class Question:
     Attributes:
         prompt: The words, for pictures and reports only.
         positive_map: Boolean [K, M], True where phrase k covers token m.
+        weights: [K, M], how much token m counts for phrase k where phrases are compared as a whole.
         phrase_ids: [K], category ids, -1 for free text.
         size: (height, width) of the resized image inside the padding.
         original_size: (height, width) of the image file.
@@ -84,19 +85,23 @@ class Question:
 
     prompt: Prompt
     positive_map: Tensor
+    weights: Tensor
     phrase_ids: Tensor
     size: tuple[int, int]
     original_size: tuple[int, int]
 
     def select_tokens(self, columns: slice) -> Self:
         """Keep some of the M tokens; phrases that stand elsewhere are left with none."""
-        return replace(self, positive_map=self.positive_map[:, columns])
+        return replace(
+            self, positive_map=self.positive_map[:, columns], weights=self.weights[:, columns]
+        )
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """Move every tensor to a device."""
         return replace(
             self,
             positive_map=self.positive_map.to(device, non_blocking=non_blocking),
+            weights=self.weights.to(device, non_blocking=non_blocking),
             phrase_ids=self.phrase_ids.to(device, non_blocking=non_blocking),
         )
 

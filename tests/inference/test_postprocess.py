@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -18,6 +20,7 @@ def question(positive_map, size=(100, 100), original_size=(100, 100)):
     return Question(
         prompt=PromptTemplate().join(["x"] * count),
         positive_map=torch.tensor(positive_map, dtype=torch.bool),
+        weights=torch.tensor(positive_map, dtype=torch.float),
         phrase_ids=torch.arange(count),
         size=size,
         original_size=original_size,
@@ -33,9 +36,33 @@ def output(boxes, logits, centerness=None):
 def test_a_phrase_scores_the_mean_of_its_tokens():
     logits = torch.stack([logit(0.2), logit(0.4), logit(0.9)])[None]
 
-    scores = phrase_scores(logits, torch.tensor([[1, 1, 0], [0, 0, 1]], dtype=torch.bool))
+    mapped = torch.tensor([[1, 1, 0], [0, 0, 1]])
+
+    scores = phrase_scores(logits, mapped > 0, mapped.float())
 
     assert scores[0].tolist() == pytest.approx([0.3, 0.9])
+
+
+def test_a_phrase_compared_as_a_whole_scores_the_weighted_mean_of_its_logits():
+    logits = torch.tensor([[2.0, -1.0, 0.5]])
+    weights = torch.tensor([[0.75, 0.25, 0.0], [0.0, 0.0, 1.0]])
+
+    scores = phrase_scores(logits, weights > 0, weights, "logits")
+
+    assert torch.allclose(scores, torch.tensor([[1.25, 0.5]]).sigmoid())
+
+
+def test_the_model_says_how_scores_of_tokens_become_those_of_phrases():
+    told = replace(output([[0, 0, 10, 10]], [[2.0, -1.0]]), told="phrases")
+    asked = question([[1, 1]])
+    asked = replace(asked, weights=torch.tensor([[0.75, 0.25]]))
+
+    (whole,) = PostProcess()(told, [asked])
+    (mean,) = PostProcess(aggregate="mean")(told, [asked])
+
+    sigmoid = torch.tensor([1.25, 2.0, -1.0]).sigmoid().tolist()
+    assert whole.scores.tolist() == pytest.approx([sigmoid[0] ** 0.5], abs=1e-4)
+    assert mean.scores.tolist() == pytest.approx([(sigmoid[1] / 2 + sigmoid[2] / 2) ** 0.5])
 
 
 def test_the_score_is_the_geometric_mean_with_centerness():

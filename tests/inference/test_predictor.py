@@ -81,7 +81,7 @@ def test_the_words_of_a_box_make_its_score(model):
 
     region = words.region_of(found.boxes[0])
     phrase = int(found.labels[0])
-    expected = (words.scores()[region, phrase] * words.centerness[region]).sqrt()
+    expected = (words.phrase_alignment[region, phrase] * words.centerness[region]).sqrt()
     assert found.scores[0].item() == pytest.approx(expected.item(), abs=1e-5)
     assert [word for word, _ in words.words_of(found.boxes[0])][:3] == ["red", "circle", "."]
 

@@ -26,14 +26,17 @@ def test_suppression_stops_at_the_most_boxes():
     assert suppress(boxes, np.zeros(3, int), 0.5, 2).tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("aggregate", ["mean", "max", "power"])
+@pytest.mark.parametrize("aggregate", ["mean", "max", "power", "logits"])
 def test_phrases_score_as_in_torch(aggregate):
     logits = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
     mapped = torch.tensor([[0, 1, 1, 0], [0, 0, 0, 1]], dtype=torch.bool)
 
-    wanted = scores_in_torch(logits, mapped, aggregate).numpy()
+    weights = torch.tensor([[0, 0.8, 0.2, 0], [0, 0, 0, 1]])
 
-    assert np.allclose(phrase_scores(logits.numpy(), mapped.numpy(), aggregate), wanted, atol=1e-6)
+    wanted = scores_in_torch(logits, mapped, weights, aggregate).numpy()
+
+    found = phrase_scores(logits.numpy(), mapped.numpy(), weights.numpy(), aggregate)
+    assert np.allclose(found, wanted, atol=1e-6)
 
 
 def test_a_thing_has_one_name():

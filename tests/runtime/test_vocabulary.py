@@ -6,7 +6,14 @@ from glip_pl.runtime.vocabulary import EncodedChunk, Vocabulary
 PACK = Vocabulary(
     ("cat", "Füchse"),
     np.array([0.3, 0.3], np.float32),
-    (EncodedChunk(np.ones((4, 2), np.float32), np.eye(2, 4, dtype=bool), np.array([0, 1])),),
+    (
+        EncodedChunk(
+            np.ones((4, 2), np.float32),
+            np.eye(2, 4, dtype=bool),
+            np.eye(2, 4, dtype=np.float32),
+            np.array([0, 1]),
+        ),
+    ),
     "abc",
 )
 
@@ -19,6 +26,7 @@ def test_a_pack_comes_back_as_it_was(tmp_path):
     assert (loaded.names, loaded.encoder) == (PACK.names, "abc")
     assert np.array_equal(loaded.chunks[0].hidden, PACK.chunks[0].hidden)
     assert np.array_equal(loaded.chunks[0].positive_map, PACK.chunks[0].positive_map)
+    assert np.array_equal(loaded.chunks[0].weights, PACK.chunks[0].weights)
     assert [path.name for path in tmp_path.iterdir()] == ["pack.npz"]
 
 

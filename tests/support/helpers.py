@@ -150,6 +150,7 @@ def make_target(
         Question(
             prompt=prompt,
             positive_map=torch.zeros(count, 1, dtype=torch.bool),
+            weights=torch.zeros(count, 1),
             phrase_ids=torch.tensor(phrase_ids),
             size=size,
             original_size=original or size,

@@ -109,3 +109,56 @@ def test_boxes_known_beforehand_need_no_matcher():
     terms = criterion.terms(output(), torch.tensor([[-1, 0, -1]]), objects, MASK)
 
     assert float(terms["giou"]) == pytest.approx(0, abs=1e-6)
+
+
+def two_names(logits):
+    """The terms for "red cell" and "white cell", the first in the first box, told by phrases."""
+    image = make_target(
+        [[0, 0, 20, 20]], [0], PromptTemplate().join(["red cell", "white cell"]), [1, 2]
+    )
+    weights = torch.tensor([[2, 1, 0, 0], [0, 0, 2, 1]]) / 3
+    asked = replace(image.question, positive_map=weights > 0, weights=weights, size=(20, 60))
+    told = replace(output(logits), told="phrases")
+    mask = torch.ones(1, logits.shape[-1], dtype=torch.bool)
+    return GroundingCriterion(ATSSMatcher())(told, [asked], [image.truth], mask)
+
+
+def test_phrases_in_the_place_of_tokens_by_hand():
+    terms = two_names(torch.zeros(1, 3, 4))
+
+    # Three regions, two phrases: six undecided pairs, one of them positive.
+    assert float(terms["token"]) == pytest.approx((0.25 + 5 * 0.75) * 0.25 * math.log(2))
+
+
+def test_a_shared_word_pulls_on_a_phrase_by_its_weight():
+    logits = torch.zeros(1, 3, 4, requires_grad=True)
+
+    two_names(logits)["token"].backward()
+
+    red, cell, white, other_cell = logits.grad[0, 0].tolist()
+    assert red < 0 < white
+    assert (red, white) == (pytest.approx(2 * cell), pytest.approx(2 * other_cell))
+
+
+def test_images_of_one_batch_may_ask_for_different_numbers_of_phrases():
+    one, three = (
+        make_target([[0, 0, 20, 20]], [0], PromptTemplate().join(list("abc")[:n]), list(range(n)))
+        for n in (1, 3)
+    )
+    asked = [
+        replace(
+            t.question, positive_map=torch.eye(n, 4) > 0, weights=torch.eye(n, 4), size=(20, 60)
+        )
+        for t, n in ((one, 1), (three, 3))
+    ]
+    logits = torch.zeros(2, 3, 4)
+    told = GroundingOutput(
+        *(logits, ANCHORS.expand(2, -1, -1), torch.zeros(2, 3), ANCHORS.expand(2, -1, -1), (3,)),
+        told="phrases",
+    )
+    mask = torch.ones(2, 4, dtype=torch.bool)
+
+    terms = GroundingCriterion(ATSSMatcher())(told, asked, [one.truth, three.truth], mask)
+
+    # Two positives among 3 + 9 pairs, by two matched regions.
+    assert float(terms["token"]) == pytest.approx((2 * 0.25 + 10 * 0.75) * 0.25 * math.log(2) / 2)

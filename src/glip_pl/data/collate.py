@@ -56,7 +56,8 @@ def collate(samples: Sequence[Sample], tokenizer: Tokenizer) -> Batch:
     questions = tuple(
         Question(
             prompt=sample.prompt,
-            positive_map=_positive_map(len(sample.phrase_ids), chunks[b], sizes),
+            positive_map=_placed([c.positive_map for c in chunks[b]], sample, chunks[b], sizes),
+            weights=_placed([c.weights for c in chunks[b]], sample, chunks[b], sizes),
             phrase_ids=sample.phrase_ids,
             size=(sample.image.shape[0], sample.image.shape[1]),
             original_size=sample.original_size,
@@ -76,12 +77,13 @@ def _whole(prompt: Prompt, tokenizer: Tokenizer) -> Chunk:
     return compile_chunk(prompt, range(len(prompt.tokens_positive)), tokenizer)
 
 
-def _positive_map(count: int, chunks: Sequence[Chunk], sizes: Sequence[int]) -> Tensor:
-    """Place the maps of all chunks among the padded tokens of all, Boolean [count, M]."""
-    rows = torch.zeros(count, sum(sizes), dtype=torch.bool)
+def _placed(
+    maps: Sequence[Tensor], sample: Sample, chunks: Sequence[Chunk], sizes: Sequence[int]
+) -> Tensor:
+    """Place the maps of all chunks among the padded tokens of all, [phrases of the prompt, M]."""
+    rows = maps[0].new_zeros(len(sample.phrase_ids), sum(sizes))
     start = 0
-    for chunk, size in zip(chunks, sizes, strict=True):
-        width = chunk.positive_map.shape[1]
-        rows[list(chunk.phrase_ids), start : start + width] = chunk.positive_map
+    for mapped, chunk, size in zip(maps, chunks, sizes, strict=True):
+        rows[list(chunk.phrase_ids), start : start + mapped.shape[1]] = mapped
         start += size
     return rows

@@ -13,7 +13,7 @@ from glip_pl.export.card import Measured, card_of
 from glip_pl.export.exported import ExportedModel
 from glip_pl.export.graphs import trace
 from glip_pl.export.onnx_files import quantize, write_onnx
-from glip_pl.inference.postprocess import PostProcess
+from glip_pl.inference.postprocess import PostProcess, default_aggregate
 from glip_pl.model import GLIP
 from glip_pl.prompts.tokens import TokenBatch
 from glip_pl.runtime.folder import TOKENIZER, Description
@@ -154,7 +154,7 @@ def _describe(
         nms_iou=post.nms_iou,
         max_detections=post.max_detections,
         candidates_per_level=post.candidates_per_level,
-        aggregate=post.aggregate,
+        aggregate=post.aggregate or default_aggregate(model.told),
         class_names=settings.class_names,
         thresholds=dict(settings.thresholds),
         int8=settings.int8,

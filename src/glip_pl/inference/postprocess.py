@@ -11,19 +11,24 @@ from torchvision.ops import batched_nms
 
 from glip_pl.boxes import clip, rescale
 from glip_pl.head import GroundingOutput
+from glip_pl.layers.alignment import Told
 from glip_pl.structures import Detections, Question
 
-Aggregate = Literal["mean", "max", "power"]
+Aggregate = Literal["mean", "max", "power", "logits"]
 
 
-def phrase_scores(logits: Tensor, positive_map: Tensor, aggregate: Aggregate = "mean") -> Tensor:
+def phrase_scores(
+    logits: Tensor, positive_map: Tensor, weights: Tensor, aggregate: Aggregate = "mean"
+) -> Tensor:
     """Turn token probabilities into phrase scores.
 
     Args:
         logits: [N, M], alignment before the sigmoid.
         positive_map: Boolean [K, M].
+        weights: [K, M], how much each token counts; see `glip_pl.prompts.weights`.
         aggregate: "mean" of the tokens, as GLIP does, so that a name of many sub-words does not win
-            by one of them; "max"; or "power", the geometric mean.
+            by one of them; "max"; "power", the geometric mean; or "logits", the probability of the
+            weighted mean of the logits, for models that compare phrases as a whole.
 
     Returns:
         [N, K] in [0, 1].
@@ -31,11 +36,18 @@ def phrase_scores(logits: Tensor, positive_map: Tensor, aggregate: Aggregate = "
     if aggregate == "max":
         probability = logits.sigmoid()
         return torch.stack([probability[:, tokens].amax(-1) for tokens in positive_map], dim=-1)
+    if aggregate == "logits":
+        return (logits @ weights.to(logits.dtype).T).sigmoid()
     weight = positive_map.to(logits.dtype)
     weight = (weight / weight.sum(-1, keepdim=True)).T  # [M, K]
     if aggregate == "power":
         return (F.logsigmoid(logits) @ weight).exp()
     return logits.sigmoid() @ weight
+
+
+def default_aggregate(told: Told) -> Aggregate:
+    """Return how scores of tokens become those of phrases where nothing else is asked for."""
+    return "logits" if told == "phrases" else "mean"
 
 
 @dataclass(frozen=True)
@@ -47,14 +59,15 @@ class PostProcess:
         nms_iou: Of two boxes of one phrase that overlap more, the lower is dropped.
         max_detections: Boxes kept per image, over all phrases.
         candidates_per_level: Pairs of region and phrase that enter NMS, per pyramid level.
-        aggregate: How the scores of a phrase's tokens become one; see `phrase_scores`.
+        aggregate: How the scores of a phrase's tokens become one; see `phrase_scores`. By default
+            as the model learned it: "logits" where it compares phrases as a whole, else "mean".
     """
 
     score_threshold: float = 0.05
     nms_iou: float = 0.6
     max_detections: int = 100
     candidates_per_level: int = 1000
-    aggregate: Aggregate = "mean"
+    aggregate: Aggregate | None = None
 
     def __call__(self, output: GroundingOutput, questions: Sequence[Question]) -> list[Detections]:
         """Post-process a batch; each image is treated alone.
@@ -70,7 +83,10 @@ class PostProcess:
     def _image(self, output: GroundingOutput, b: int, question: Question) -> Detections:
         logits = output.logits[b].float()
         (named,) = question.positive_map.any(1).nonzero(as_tuple=True)
-        scores = phrase_scores(logits, question.positive_map[named], self.aggregate)  # [N, K]
+        aggregate = self.aggregate or default_aggregate(output.told)
+        scores = phrase_scores(  # [N, K]
+            logits, question.positive_map[named], question.weights[named], aggregate
+        )
         ranked = scores
         if output.centerness is not None:
             # √(phrase score · centerness), the geometric mean, ranks boxes: FCOS, and GLIP after.

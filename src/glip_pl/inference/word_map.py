@@ -8,6 +8,7 @@ from torch import Tensor
 from glip_pl.boxes import clip, rescale
 from glip_pl.inference.encoded import EncodedImage
 from glip_pl.inference.network import Network
+from glip_pl.inference.postprocess import default_aggregate, phrase_scores
 from glip_pl.prompts.compiled import CompiledPrompt
 
 
@@ -22,6 +23,7 @@ class WordMap:
         alignment: [N, M] in [0, 1], how well each region shows each token.
         words: The text of each of the M tokens; "" for special ones.
         positive_map: Boolean [K, M], the tokens of each phrase.
+        phrase_alignment: [N, K] in [0, 1], how well each region shows each phrase.
         phrases: The K phrases.
     """
 
@@ -31,6 +33,7 @@ class WordMap:
     alignment: Tensor
     words: tuple[str, ...]
     positive_map: Tensor
+    phrase_alignment: Tensor
     phrases: tuple[str, ...]
 
     def region_of(self, box: Tensor) -> int:
@@ -41,11 +44,6 @@ class WordMap:
         """Return how well a detected box [4] shows each word of the prompt, in its order."""
         alignment = self.alignment[self.region_of(box)].tolist()
         return [(word, score) for word, score in zip(self.words, alignment, strict=True) if word]
-
-    def scores(self) -> Tensor:
-        """Compute phrase scores [N, K], the mean over each phrase's tokens, before centerness."""
-        weight = self.positive_map.to(self.alignment.dtype)
-        return self.alignment @ (weight / weight.sum(-1, keepdim=True)).T
 
 
 def map_words(network: Network, image: EncodedImage, prompt: CompiledPrompt) -> WordMap:
@@ -68,5 +66,11 @@ def map_words(network: Network, image: EncodedImage, prompt: CompiledPrompt) -> 
         alignment=output.logits[0].float().sigmoid().cpu(),
         words=tuple(written[start:end] for start, end in batch.tokens.offsets[0].tolist()),
         positive_map=question.positive_map.cpu(),
+        phrase_alignment=phrase_scores(
+            output.logits[0].float(),
+            question.positive_map,
+            question.weights,
+            default_aggregate(model.told),
+        ).cpu(),
         phrases=prompt.names,
     )

@@ -17,6 +17,8 @@ MAX_LOGIT = 50_000.0
 
 Scale = Literal["temperature", "root", "none"]
 Bias = Literal["tokens", "one", "none"]
+# What a box is told by: each token of its phrase by itself, as in GLIP, or the phrase as a whole.
+Told = Literal["tokens", "phrases"]
 
 
 class Alignment(nn.Module):

@@ -4,7 +4,13 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from glip_pl.prompts.compiled import Chunk, CompiledPrompt, PromptReport, compile_chunk
+from glip_pl.prompts.compiled import (
+    Chunk,
+    CompiledPrompt,
+    PromptReport,
+    compile_chunk,
+    weigh_together,
+)
 from glip_pl.prompts.limits import check_readable, check_room
 from glip_pl.prompts.noun_phrases import noun_phrases
 from glip_pl.prompts.packing import pack
@@ -73,4 +79,4 @@ def _cut(whole: Prompt, tokenizer: Tokenizer) -> tuple[Chunk, ...]:
         if ids:
             moved = Prompt(text, tuple(phrases[k] for k in ids)).shifted(-start)
             chunks.append(compile_chunk(Prompt(text[start:end], moved), ids, tokenizer))
-    return tuple(chunks)
+    return weigh_together(chunks)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations  # Chunks of an exported model hold NumPy's arrays.
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from glip_pl.prompts.prompt import Prompt
 from glip_pl.prompts.spans import positive_map
 from glip_pl.prompts.tokens import TokenBatch, Tokenizer
+from glip_pl.prompts.weights import count_phrases, token_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,12 +30,14 @@ class Chunk:
         phrase_ids: Which of the names each phrase of the prompt is.
         tokens: The caption as tokens, a batch of one.
         positive_map: Boolean [K, M], True where phrase k of the prompt covers token m.
+        weights: [K, M], how much token m counts for phrase k; see `token_weights`.
     """
 
     prompt: Prompt
     phrase_ids: Ids
     tokens: TokenBatch
     positive_map: Tensor
+    weights: Tensor
 
     @property
     def num_tokens(self) -> int:
@@ -49,7 +53,22 @@ def compile_chunk(prompt: Prompt, phrase_ids: Sequence[int], tokenizer: Tokenize
     """
     tokens = tokenizer([prompt])
     mapped = positive_map(tokens.offsets[0], prompt.tokens_positive)
-    return Chunk(prompt, tuple(phrase_ids), tokens, mapped)
+    ids = tokens.ids[0]
+    weights = token_weights(ids, mapped, count_phrases(ids.tolist(), mapped.tolist()))
+    return Chunk(prompt, tuple(phrase_ids), tokens, mapped, weights)
+
+
+def weigh_together(chunks: Sequence[Chunk]) -> tuple[Chunk, ...]:
+    """Weigh the tokens of each chunk by the phrases of all, so that packing changes no score."""
+    if len(chunks) == 1:
+        return tuple(chunks)
+    counts = Counter[int]()
+    for chunk in chunks:
+        counts += count_phrases(chunk.tokens.ids[0].tolist(), chunk.positive_map.tolist())
+    return tuple(
+        replace(chunk, weights=token_weights(chunk.tokens.ids[0], chunk.positive_map, counts))
+        for chunk in chunks
+    )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,14 @@ the names is reported instead of being dropped in silence.
 
 from collections.abc import Hashable, Mapping, Sequence
 
-from glip_pl.prompts.compiled import Chunk, CompiledPrompt, Ids, PromptReport, compile_chunk
+from glip_pl.prompts.compiled import (
+    Chunk,
+    CompiledPrompt,
+    Ids,
+    PromptReport,
+    compile_chunk,
+    weigh_together,
+)
 from glip_pl.prompts.limits import check_readable, check_room, room_for_names
 from glip_pl.prompts.names import clean_name, readable_names
 from glip_pl.prompts.packing import pack
@@ -76,7 +83,7 @@ def compile_names(
         alike=tuple(tuple(first[k] for k in group) for group in alike if len(group) > 1),
         unspellable=tuple(i for i, bad in zip(first, unspellable, strict=True) if bad),
     )
-    return CompiledPrompt(tuple(names), tuple(chunks), report)
+    return CompiledPrompt(tuple(names), weigh_together(chunks), report)
 
 
 def _check_ids(descriptions: Mapping[int, str], count: int) -> None:

@@ -58,6 +58,7 @@ class Seen:
         return Question(
             prompt=Prompt(" ".join(self.phrases), tuple(spans)),
             positive_map=torch.zeros(len(self.phrases), 0, dtype=torch.bool),
+            weights=torch.zeros(len(self.phrases), 0),
             phrase_ids=self.phrase_ids,
             size=(1, 1),  # Equal sizes: the boxes are in pixels of the image file already.
             original_size=(1, 1),

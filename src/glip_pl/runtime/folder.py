@@ -10,7 +10,7 @@ IMAGE, TEXT, GROUND = "image.onnx", "text.onnx", "ground.onnx"
 TOKENIZER, DESCRIPTION = "tokenizer.json", "description.json"
 
 # Raised whenever an older runtime would misread a folder.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Description:
     nms_iou: float
     max_detections: int
     candidates_per_level: int
-    aggregate: Literal["mean", "max", "power"]
+    aggregate: Literal["mean", "max", "power", "logits"]
     class_names: tuple[str, ...]
     int8: bool
     glip_pl: str

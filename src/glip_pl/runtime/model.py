@@ -79,7 +79,12 @@ class Runtime:
             feeds = {"ids": chunk.tokens.ids, "text_mask": chunk.tokens.mask}
             (hidden,) = self._text.run(None, feeds)
             chunks.append(
-                EncodedChunk(hidden[0], np.asarray(chunk.positive_map), np.array(chunk.phrase_ids))
+                EncodedChunk(
+                    hidden[0],
+                    np.asarray(chunk.positive_map),
+                    np.asarray(chunk.weights),
+                    np.array(chunk.phrase_ids),
+                )
             )
         thresholds = self._thresholds(compiled.names, threshold)
         return Vocabulary(compiled.names, thresholds, tuple(chunks), self.description.encoder)
@@ -158,7 +163,9 @@ class Runtime:
             None, {name: value for name, value in feeds.items() if name in self._ground_inputs}
         )
         least = float(asked.thresholds[chunk.phrase_ids].min())
-        found = best_boxes(tuple(outputs), chunk.positive_map, least, size, self.description)
+        found = best_boxes(
+            tuple(outputs), chunk.positive_map, chunk.weights, least, size, self.description
+        )
         return Found(found.boxes, found.scores, chunk.phrase_ids[found.labels])
 
     # Made when first used: a program that only loads packs needs neither.

@@ -28,8 +28,12 @@ class Found:
         return Found(self.boxes[index], self.scores[index], self.labels[index])
 
 
-def phrase_scores(logits: np.ndarray, positive_map: np.ndarray, aggregate: str) -> np.ndarray:
-    """Turn logits [N, M] into phrase scores [N, K] by a Boolean map [K, M]."""
+def phrase_scores(
+    logits: np.ndarray, positive_map: np.ndarray, weights: np.ndarray, aggregate: str
+) -> np.ndarray:
+    """Turn logits [N, M] into phrase scores [N, K] by a Boolean map and weights [K, M]."""
+    if aggregate == "logits":
+        return _sigmoid(logits @ weights.T)
     if aggregate == "max":
         probability = _sigmoid(logits)
         return np.stack([probability[:, tokens].max(-1) for tokens in positive_map], -1)
@@ -45,6 +49,7 @@ def phrase_scores(logits: np.ndarray, positive_map: np.ndarray, aggregate: str) 
 def best_boxes(
     outputs: tuple[np.ndarray, ...],
     positive_map: np.ndarray,
+    weights: np.ndarray,
     threshold: float,
     size: tuple[int, int],
     settings: Description,
@@ -54,6 +59,7 @@ def best_boxes(
     Args:
         outputs: Logits [1, N, M], boxes [1, N, 4], centerness [1, N] and the regions per level [L].
         positive_map: Boolean [K, M].
+        weights: [K, M], how much each token counts.
         threshold: Least score.
         size: (height, width) of the image inside the padding.
         settings: Those of the model.
@@ -62,7 +68,7 @@ def best_boxes(
         Boxes in pixels of the padded input; labels are rows of the map.
     """
     logits, boxes, centerness, level_sizes = outputs
-    scores = phrase_scores(logits[0], positive_map, settings.aggregate)
+    scores = phrase_scores(logits[0], positive_map, weights, settings.aggregate)
     # √(phrase score · centerness), the geometric mean, ranks boxes: FCOS, and GLIP after it.
     ranked = np.sqrt(scores * _sigmoid(centerness[0])[:, None])
     ranked[scores <= threshold**2] = -1.0

@@ -8,7 +8,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,13 @@ class EncodedChunk:
     Attributes:
         hidden: Token features, [M, d_text].
         positive_map: Boolean [K, M], True where phrase k covers token m.
+        weights: [K, M], how much each token counts; see `glip_pl.prompts.weights`.
         phrase_ids: [K], which of the names each phrase is.
     """
 
     hidden: np.ndarray
     positive_map: np.ndarray
+    weights: np.ndarray
     phrase_ids: np.ndarray
 
 
@@ -70,6 +72,7 @@ class Vocabulary:
         for k, chunk in enumerate(self.chunks):
             arrays[f"hidden_{k}"] = chunk.hidden
             arrays[f"positive_map_{k}"] = chunk.positive_map
+            arrays[f"weights_{k}"] = chunk.weights
             arrays[f"phrase_ids_{k}"] = chunk.phrase_ids
         target = Path(path)
         part = target.with_name(f".{target.name}.part")
@@ -93,6 +96,7 @@ class Vocabulary:
                     EncodedChunk(
                         arrays[f"hidden_{k}"],
                         arrays[f"positive_map_{k}"],
+                        arrays[f"weights_{k}"],
                         arrays[f"phrase_ids_{k}"],
                     )
                     for k in range(head["chunks"])

@@ -1,9 +1,12 @@
 """The training objective: match regions with boxes, sum the losses of every supervised layer."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from glip_pl.boxes import inclusive
 from glip_pl.head import GroundingOutput
@@ -18,8 +21,8 @@ _INCLUSIVE_INSET = 0.5
 class GroundingCriterion:
     """Turn the head's output, the questions and the truths of a batch into unweighted loss terms.
 
-    Terms: ``token`` (focal loss of alignment), ``giou`` and ``l1`` (of the boxes), and
-    ``centerness`` where the head measures it.
+    Terms: ``token`` (focal loss of alignment, of tokens or of whole phrases), ``giou`` and ``l1``
+    (of the boxes), and ``centerness`` where the head measures it.
     Each is divided by the number of matched regions over all processes, so that two processes with
     half the batch each see the losses of one.
 
@@ -53,6 +56,9 @@ class GroundingCriterion:
             text_mask: Boolean [B, M], True where a token is real.
         """
         objects = self.objects(questions, truths)
+        if output.told == "phrases":
+            output, text_mask = compare_phrases(output, questions)
+            objects = _showing_phrases(objects, truths, text_mask)
         layers = [
             self.terms(layer, self.match(layer, objects), objects, text_mask)
             for layer in (*output.intermediate, output)
@@ -132,6 +138,34 @@ class GroundingCriterion:
             )
             terms["centerness"] = quality / count
         return terms
+
+
+def compare_phrases(
+    output: GroundingOutput, questions: Sequence[Question]
+) -> tuple[GroundingOutput, Tensor]:
+    """Put phrases in the place of tokens: a phrase's logit is the weighted mean of its tokens'.
+
+    Returns:
+        The output with logits [B, N, K], K that of the most phrases, and which are real, [B, K].
+    """
+    weights = pad_sequence([question.weights for question in questions], batch_first=True)
+    real = pad_sequence([question.positive_map.any(-1) for question in questions], batch_first=True)
+    layers = [
+        replace(layer, logits=layer.logits.float() @ weights.transpose(1, 2))
+        for layer in (*output.intermediate, output)
+    ]
+    return replace(layers[-1], intermediate=tuple(layers[:-1])), real
+
+
+def _showing_phrases(
+    objects: Sequence[Objects], truths: Sequence[Truth], real: Tensor
+) -> list[Objects]:
+    """Say of every box that can be learned which phrases it shows, in the place of tokens."""
+    showing = []
+    for own, truth, row in zip(objects, truths, real, strict=True):
+        shows = F.pad(truth.shows[~truth.crowd], (0, len(row) - truth.shows.shape[1]))
+        showing.append(replace(own, tokens=shows & row))
+    return showing
 
 
 def _mean_over_processes(*values: Tensor) -> list[Tensor]:

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,8 @@ from glip_pl.backbones import Backbone, Neck
 from glip_pl.data import GroundingDataModule
 from glip_pl.fusion import FusionPlugin
 from glip_pl.inference.detector import Detector
-from glip_pl.inference.postprocess import PostProcess
+from glip_pl.inference.postprocess import PostProcess, default_aggregate
+from glip_pl.layers.alignment import Told
 from glip_pl.model import GLIP, Part
 from glip_pl.structures import Batch, Detections
 from glip_pl.system.seeds import seed_of
@@ -58,6 +59,7 @@ class GroundingTask(LightningModule):
         neck: What makes the pyramid, where it is not the feature pyramid network of these levels.
         initial_temperature: Start value of the head's temperature; GLIP has 1.
         initial_box_scale: Start value of the head's scale of box offsets; GLIP has 1.
+        told: What a box is told by: each token of a phrase, as in GLIP, or the phrase as a whole.
         inclusive_losses: Measure box losses as official GLIP does; see `GroundingCriterion`.
         loss_weights: Weights of the loss terms.
         denoising: Adds queries that start from true boxes with noise, for plugins that take such;
@@ -88,6 +90,7 @@ class GroundingTask(LightningModule):
         neck: Callable[[Sequence[int], int], Neck] | None = None,
         initial_temperature: float = 0.1,
         initial_box_scale: float = 8.0,
+        told: Told = "tokens",
         inclusive_losses: bool = False,
         loss_weights: LossWeights | None = None,
         denoising: DenoisingSettings | None = None,
@@ -126,13 +129,16 @@ class GroundingTask(LightningModule):
             neck=neck,
             initial_temperature=initial_temperature,
             initial_box_scale=initial_box_scale,
+            told=told,
         )
         self.criterion = GroundingCriterion(fusion.make_matcher(), inclusive=inclusive_losses)
         self.loss_weights = asdict(loss_weights or LossWeights())
         self.denoising = None if denoising is None else Denoising(d_model, denoising)
         self.optimizer_settings = optimizer or OptimizerSettings()
         self.schedule = schedule or Cosine()
-        self.detector = Detector(self.model, postprocess or PostProcess())
+        chosen = postprocess or PostProcess()
+        chosen = replace(chosen, aggregate=chosen.aggregate or default_aggregate(told))
+        self.detector = Detector(self.model, chosen)
         self.tuning = Tuning(tune, tuple(freeze or ()), lora or LoraSettings())
         self._is_tuned = False
         self.class_names: list[str] = []
