@@ -13,7 +13,16 @@ from glip_pl.commands.parser import CommandParser, run_function
 
 HEAVY = ("torch", "pytorch_lightning", "torchmetrics", "albumentations", "transformers")
 # Helpers of several commands.
-SHARED = {"__init__", "grounding_cli", "known_options", "parser", "quiet", "resume", "trainer"}
+SHARED = {
+    "__init__",
+    "grounding_cli",
+    "known_options",
+    "parser",
+    "plugin_options",
+    "quiet",
+    "resume",
+    "trainer",
+}
 
 
 def imported_by(*arguments):

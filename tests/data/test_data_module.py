@@ -132,7 +132,7 @@ def test_a_missing_root_tells_what_to_pass(tmp_path):
 def test_a_builder_writes_the_data_before_they_are_read(tmp_path):
     class Builder(DatasetBuilder):
         def build(self, root: Path) -> None:
-            write_coco(root, {"a.png": []}, names={1: "cat"})
+            write_coco(root, {"a.png": [(1, (1, 2, 10, 20))]}, names={1: "cat"})
 
     root = tmp_path / "made"
     sets = {"train": [CategoryDetection("annotations/train.json")], "val": {}, "test": {}}
@@ -142,7 +142,7 @@ def test_a_builder_writes_the_data_before_they_are_read(tmp_path):
 
 
 def test_strict_data_are_refused_with_all_that_is_wrong(tmp_path):
-    boxes = {"a.png": [(1, (1, 2, 0, 20)), (7, (1, 2, 3, 4))]}
+    boxes = {"a.png": [(1, (1, 2, 0, 20)), (7, (1, 2, 3, 4)), (1, (1, 2, 3, 4))]}
     write_coco(tmp_path, boxes, names={1: "cat"})
     module = make_module(tmp_path, strict=True)
 
@@ -243,7 +243,7 @@ def test_a_share_smaller_than_a_batch_is_one_batch():
 def test_every_process_gets_as_many_grouped_batches_of_its_share(tmp_path, weights):
     sets = {}
     for name, size, images in (("wide", WIDE, 9), ("tall", TALL, 7)):
-        boxes = {f"{name}{k}.png": [] for k in range(images)}
+        boxes = {f"{name}{k}.png": [(1, (1, 2, 3, 4))] for k in range(images)}
         write_coco(tmp_path, boxes, names={1: "cat"}, size=size, file=f"{name}.json")
         sets[name] = CategoryDetection(f"annotations/{name}.json")
     options = {

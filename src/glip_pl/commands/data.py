@@ -96,6 +96,7 @@ def convert(
         strict: Write nothing if anything would be left out, changed or lost, which reading back
             proves.
     """
+    from glip_pl.data.formats.common.doubts import refuse_if_nothing_left
     from glip_pl.data.formats.common.image_files import without_broken_images
     from glip_pl.data.report import count_of, list_losses, list_problems
     from glip_pl.data.upkeep import QUARANTINE, named_format, read_sets, write_whole
@@ -105,6 +106,8 @@ def convert(
         raise ValueError(f"{target!r} exists already; name a new place, or remove it first")
     writer = named_format(to)
     form, found = read_sets(source, source_format)
+    for split, held in found.items():
+        refuse_if_nothing_left(held, f"{source} ({split})")
     sets = {split: without_broken_images(held)[0] for split, held in found.items()}
     problems = {split: held.problems for split, held in sets.items() if held.problems}
     sets = {split: held for split, held in sets.items() if held.records}

@@ -17,6 +17,7 @@ from torch.utils.data import (
 
 from glip_pl.data.collate import collate
 from glip_pl.data.datasets.base import DatasetBuilder, GroundingDataset
+from glip_pl.data.datasets.readable import check_images
 from glip_pl.data.formats.webdataset.webdataset import Shards, open_shards
 from glip_pl.data.replay import Replay, ReplaySampler, ReplayStream, at_root
 from glip_pl.data.resumable import PlacedBatches, PlacedSamples, ResumableLoader
@@ -171,11 +172,27 @@ class GroundingDataModule(LightningDataModule):
                 else:
                     self._load(dataset)
             self._load_old()
+            self._refuse_empty()
         wanted = {"fit": [self.val], "validate": [self.val], "test": [self.test]}
         for sets in wanted.get(stage, []) if stage else [self.val, self.test]:
             for dataset in sets.values():
                 dataset.transform = self.eval_transform
                 self._load(dataset)
+                if stage == "fit":  # Else the first epoch would end at a broken image.
+                    check_images(dataset, *self._place())
+
+    def _refuse_empty(self) -> None:
+        """Refuse training sets none of which has a box.
+
+        Raises:
+            ValueError: That is so.
+        """
+        if self.train and not self.stream and not any(dataset.has_boxes for dataset in self.train):
+            names = ", ".join(repr(dataset.annotations) for dataset in self.train)
+            raise ValueError(
+                f"no image of data.train ({names}) has a box, so that nothing can be learned; "
+                "correct the annotations"
+            )
 
     def add_validation(self, name: str, dataset: GroundingDataset) -> None:
         """Validate on one more set, after those of `val`; called after `setup`.

@@ -67,6 +67,11 @@ def describe(annotation_set: AnnotationSet, oriented: int) -> list[str]:
     lines = [f"  {count} {fact}" for fact, count in facts.items() if count]
     lines += [f"  {count} x {kind} is not read" for kind, count in annotation_set.unread.items()]
     names = annotation_set.names
+    lines += [
+        f"  {names[i]!r} (id {i}) has no box and others are a kind of it; leave_out: [{i}] of a "
+        "training set leaves it out of prompts"
+        for i in annotation_set.roots
+    ]
     if names:
         counted = sorted(((boxes_of[i], name) for i, name in names.items()), reverse=True)
         lines.append(f"  {len(names)} categories, {_describe_ids(names)}:")

@@ -3,9 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+from glip_pl.data.annotations import Problems
 from glip_pl.data.auto_splits import AUTO_SPLITS, auto_split
 from glip_pl.data.formats import FORMATS, AnnotationSet, Format, detect_format
-from glip_pl.data.formats.common.checks import MISSING_FILE, note
+from glip_pl.data.formats.common.checks import note
+from glip_pl.data.formats.common.paths import ImageFolder
 
 # Matching compares every box of an image with some 20,000 regions.
 MOST_BOXES = 5_000
@@ -87,14 +89,16 @@ def _reader(source: Path, format: str | None) -> Format:
 
 def with_images(found: AnnotationSet, folder: Path) -> AnnotationSet:
     """Take the images from another folder, without the records whose image is not there."""
-    there, missing = [], []
+    problems = {kind: list(told) for kind, told in found.problems.items()}
+    lost: Problems = {}
+    images = ImageFolder.at(folder, (record.file_name for record in found.records), lost)
+    kept = []
     for record in found.records:
-        path = folder / record.file_name
-        if path.is_file() or any(p.suffix == ".tar" and p.is_file() for p in path.parents):
-            there.append(record)
-        else:
-            missing.append(str(path))
-    problems = dict(found.problems)
-    if missing:
-        problems[MISSING_FILE] = [*problems.get(MISSING_FILE, []), *missing]
-    return replace(found, images=folder, records=there, problems=problems)
+        if any(p.suffix == ".tar" and p.is_file() for p in (folder / record.file_name).parents):
+            kept.append(record)
+        elif (name := images.find(record.file_name)) is not None:
+            kept.append(replace(record, file_name=name))
+    kept = images.certain(kept)
+    for kind, told in lost.items():
+        problems[kind] = [*problems.get(kind, []), *(str(folder / name) for name in told)]
+    return replace(found, images=folder, records=kept, problems=problems)

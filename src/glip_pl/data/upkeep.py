@@ -8,6 +8,7 @@ from pathlib import Path
 from glip_pl.data.annotations import Problems
 from glip_pl.data.formats import FORMATS, AnnotationSet, Format, detect_format
 from glip_pl.data.formats.common.checks import CHANGES
+from glip_pl.data.formats.common.doubts import doubts_of
 from glip_pl.data.read_back import refuse_other
 
 QUARANTINE = "quarantine.json"
@@ -35,7 +36,10 @@ def read_sets(path: str, name: str | None) -> tuple[Format, dict[str, Annotation
         raise ValueError(f"there is no file or folder {path!r}; correct the path")
     form = detect_format(source) if name is None else named_format(name)
     sets = form.read(source)
-    return form, {split: sets[split] for split in sorted(sets, key=_split_order)}
+    found = {split: sets[split] for split in sorted(sets, key=_split_order)}
+    for held in found.values():
+        held.problems.update(doubts_of(held))
+    return form, found
 
 
 def _split_order(split: str) -> tuple[int, str]:

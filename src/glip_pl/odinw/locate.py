@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glip_pl.data.annotations import read_annotations
+from glip_pl.data.formats.coco.coco_json import read_document
 from glip_pl.odinw.sets import OdinwSet
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def locate(entry: OdinwSet, root: Path) -> Place | None:
 def _matched(entry: OdinwSet, path: Path) -> dict[int, str]:
     """Match categories of a file with other ids by their names; give none where some differ."""
     renamed = {}
-    for category in read_annotations(path, ("categories",))["categories"]:
+    for category in read_document(path, ("categories",))[0]["categories"]:
         own = {str(category[key]).lower() for key in ("name", "original_name") if key in category}
         for name, aliases in zip(entry.names, entry.aliases, strict=True):
             if own & {alias.lower() for alias in aliases}:

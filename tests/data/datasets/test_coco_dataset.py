@@ -198,16 +198,18 @@ def test_a_missing_image_file_is_left_out_and_counted_once(tmp_path):
     assert dataset.problems["missing image file"][0].endswith("a.png")
 
 
-def test_a_repeated_image_id_is_counted_and_the_first_image_kept(tmp_path):
+def test_images_that_share_an_id_are_left_out_and_counted(tmp_path):
     images = [
-        {"id": 1, "file_name": name, "height": 40, "width": 60} for name in ("a.png", "b.png")
+        {"id": i, "file_name": name, "height": 40, "width": 60}
+        for i, name in ((1, "a.png"), (1, "b.png"), (2, "c.png"))
     ]
-    write_coco(tmp_path, {"a.png": [], "b.png": []}, names=NAMES, images=images)
+    boxes = {name: [(0, (1, 2, 3, 4))] for name in ("a.png", "b.png", "c.png")}
+    write_coco(tmp_path, boxes, names=NAMES, images=images)
 
     dataset = load(tmp_path)
 
-    assert len(dataset) == 1
-    assert dataset.problems == {"repeated image id": ["1 of b.png"]}
+    assert [sample.truth.image_id for sample in dataset] == [2]
+    assert dataset.problems["repeated image id"] == ["1 of a.png", "1 of b.png"]
 
 
 def test_problems_are_logged_in_one_warning_with_three_examples_of_each_kind(tmp_path, caplog):

@@ -116,7 +116,7 @@ def test_a_reference_that_lost_a_box_is_left_out_rather_than_said_of_nothing(tmp
 
     assert [record.caption for record in found.records] == ["dog"]
     assert found.problems == {
-        "box without area": ["annotation 13 of instances.json"],
+        "box without area": ["annotation 13 of image 4: [5, 5, 0, 20]"],
         "reference whose annotation is unknown or left out": ["reference 1"],
     }
 

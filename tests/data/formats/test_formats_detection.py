@@ -370,10 +370,10 @@ def changed(change):
         (
             lambda images, _, __: images[1].update(id=1),
             {
-                "repeated image id": ["1 of b.png"],
+                "repeated image id": ["1 of a.png", "1 of b.png"],
                 "annotation of an unknown image": ["annotation 2 of image 2"],
             },
-            1,
+            0,
         ),
         (
             lambda _, found, __: found[1].update(id=1),

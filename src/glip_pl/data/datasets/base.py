@@ -4,6 +4,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from torch.utils.data import Dataset
 from glip_pl.data.annotations import ImageRecord, Problems
 from glip_pl.data.formats import AnnotationSet
 from glip_pl.data.formats.common.checks import note
+from glip_pl.data.formats.common.doubts import doubts_of, refuse_if_nothing_left
 from glip_pl.data.formats.common.image_files import UNREADABLE, image_problem
+from glip_pl.data.formats.common.paths import FolderFinder, ImageFolder
 from glip_pl.data.images import read_image
 from glip_pl.data.report import list_problems
 from glip_pl.data.sources import read_split, with_images
@@ -118,6 +121,12 @@ class GroundingDataset(Dataset[Sample], ABC):
         self.problems.update(found.problems)
         return found
 
+    def find_folder(self, source: Path, folder: Path) -> FolderFinder:
+        """Say how the images of a lone JSON file are found: where `images` says, or near it."""
+        if self._has_own_images:
+            return partial(ImageFolder.at, folder)
+        return partial(ImageFolder.near, source, first=folder)
+
     @abstractmethod
     def make_sample(self, record: Any, image: np.ndarray) -> Sample:
         """Join a record of `fitting` with its pixels, uint8 [H, W, 3]."""
@@ -138,11 +147,15 @@ class GroundingDataset(Dataset[Sample], ABC):
         """
         source, folder = root / self.annotations, root / self.images
         self.problems = {}
-        self._records = self.select(self.read_set(source, folder))
+        found = self.read_set(source, folder)
+        self.problems.update(doubts_of(found))
+        if self.training:
+            refuse_if_nothing_left(replace(found, problems=self.problems), str(source))
+        self._records = self.select(found)
         if not self._records:
-            found = "; ".join(f"{len(v)} x {k} ({v[0]})" for k, v in self.problems.items())
+            lost = "; ".join(f"{len(v)} x {k} ({v[0]})" for k, v in self.problems.items())
             raise ValueError(
-                f"{str(source)!r} has no usable image: {found or 'its list of images is empty'}; "
+                f"{str(source)!r} has no usable image: {lost or 'its list of images is empty'}; "
                 "pass --data.root=PATH (with make: DATA_ROOT=PATH) or correct `images` of the set"
             )
         self.tell(source, self.problems)
@@ -164,6 +177,11 @@ class GroundingDataset(Dataset[Sample], ABC):
 
     def __len__(self) -> int:
         return len(self._records)
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether any image has a box to learn from; known after `load`."""
+        return any(len(getattr(record, "boxes", ())) for record in self._records)
 
     def image_size(self, index: int) -> tuple[int, int]:
         """Give (height, width) of an image without reading it."""

@@ -61,9 +61,8 @@ class DescribedDetection(CategoryDetection):
         """Read D³'s JSON only, since other forms lack what the metric needs."""
         return self.read_json(source, folder)
 
-    def read_document(self, source: Path) -> dict[str, Any]:
-        """Read the JSON, and which descriptions are of which kind and scenario."""
-        document = super().read_document(source)
+    def take_document(self, document: dict[str, Any], source: Path) -> None:
+        """Read which descriptions are of which kind and scenario."""
         self._kinds = {"presence": [], "absence": []}
         scenarios: dict[int, list[int]] = {}
         try:
@@ -80,7 +79,6 @@ class DescribedDetection(CategoryDetection):
                 f"{str(source)!r} lacks a field of D³ ({error!r}): write `is_negative` and a list "
                 "`group_id` into its categories, and a number `group_id` into its images"
             ) from error
-        return document
 
     def select(self, found: AnnotationSet) -> list[Any]:
         """Turn images and boxes into tensors; images asked for nothing are left out."""

@@ -4,20 +4,21 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from glip_pl.data.annotations import ImageRecord, Problems, read_annotations
+from glip_pl.data.annotations import ImageRecord, Problems
 from glip_pl.data.datasets.base import GroundingDataset
 from glip_pl.data.datasets.category_names import read_categories
 from glip_pl.data.datasets.few_shot import few_shot
-from glip_pl.data.documents import detection_set
 from glip_pl.data.formats import AnnotationSet
+from glip_pl.data.formats.coco.coco import Coco
+from glip_pl.data.formats.coco.coco_json import read_document
 from glip_pl.data.formats.common.checks import note
-from glip_pl.data.formats.common.values import objects
+from glip_pl.data.formats.common.values import objects, whole_number
 from glip_pl.data.sources import is_coco_json
 from glip_pl.metrics import DetectionAP, GroundingMetric
 from glip_pl.prompts import Chunk, Prompt, PromptTemplate
@@ -52,7 +53,10 @@ class CategoryDetection(GroundingDataset):
 
     Attributes:
         category_ids: The data set's id of each name; there may be gaps.
+        json_format: Reads a lone JSON file.
     """
+
+    json_format: ClassVar[Coco] = Coco()
 
     def __init__(
         self,
@@ -66,6 +70,7 @@ class CategoryDetection(GroundingDataset):
         fixed_prompt: bool = False,
         renamed: dict[int, str] | None = None,
         descriptions: dict[int, str] | None = None,
+        leave_out: list[int] | None = None,
         shots: int | None = None,
         shot_seed: int = 3,
     ) -> None:
@@ -86,11 +91,14 @@ class CategoryDetection(GroundingDataset):
                 says little ("RBC").
             descriptions: Words around the name of a category in prompts by its id, "a {name} on the
                 porch"; they help the model, but the name alone is the phrase.
+            leave_out: Ids of categories that no prompt names, such as the one that Roboflow puts
+                before all others. No box may show them.
             shots: Keep only so many images of each category, as `few_shot` chooses them.
             shot_seed: Fixes which these are.
         """
         super().__init__(annotations, images, format=format, split=split)
         self.renamed, self.descriptions = renamed or {}, descriptions or {}
+        self.leave_out = frozenset(leave_out or ())
         self.shots, self.shot_seed = shots, shot_seed
         self.template = template or PromptTemplate()
         self.max_negatives = max_negatives
@@ -111,10 +119,6 @@ class CategoryDetection(GroundingDataset):
         pieces = [describe(n, self.descriptions.get(i)) for i, n in self.names_by_id.items()]
         return self.template.join_prompts(pieces)
 
-    def read_document(self, source: Path) -> dict[str, Any]:
-        """Read the annotation file into COCO's form."""
-        return read_annotations(source, ("images", "annotations", "categories"))
-
     def read_set(self, source: Path, folder: Path) -> AnnotationSet:
         """Read the names of the categories, and the boxes of images whose files exist.
 
@@ -130,21 +134,51 @@ class CategoryDetection(GroundingDataset):
         return found
 
     def take_names(self, found: AnnotationSet, source: Path) -> None:
-        """Take the names of the categories."""
+        """Take the names of the categories, but those that are to be left out."""
         entries = [{"id": i, "name": name} for i, name in found.names.items()]
-        self.category_ids, self.names = read_categories(entries, self.renamed, source)
-        self._check_descriptions(source)
+        self.category_ids, self.names = read_categories(
+            [entry for entry in entries if entry["id"] not in self.leave_out], self.renamed, source
+        )
+        unknown = self.leave_out - found.names.keys()
+        if unknown:
+            raise ValueError(
+                f"`leave_out` has the category id {min(unknown)}, which {str(source)!r} does not "
+                "use; give ids of its categories"
+            )
+        if roots := [i for i in found.roots if i not in self.leave_out]:
+            told = ", ".join(f"{found.names[i]!r}" for i in roots)
+            log.warning(
+                "%s: prompts name %s, which others are a kind of and no box shows; leave_out: %s "
+                "of the data set leaves it out",
+                *(source, told, roots),
+            )
+        for category, text in self.descriptions.items():
+            if category not in self.category_ids or text.count(NAME_PLACE) != 1:
+                raise ValueError(
+                    f"`descriptions` has {text!r} for the category id {category} of "
+                    f'{str(source)!r}; give ids of its categories, and texts like "a {{name}} here"'
+                )
 
     def read_json(self, source: Path, folder: Path) -> AnnotationSet:
         """Do as `read_set` with a file in COCO's form."""
-        document = self.read_document(source)
+        document, _ = read_document(source)
         categories, annotations = objects(document["categories"]), objects(document["annotations"])
-        self.category_ids, self.names = read_categories(categories, self.renamed, source)
-        self._check_descriptions(source)
+        read_categories(
+            [c for c in categories if whole_number(c.get("id")) not in self.leave_out],
+            *(self.renamed, source),
+        )
         # MDETR's files have one category, a filler.
         if len(categories) == 1 and any("tokens_positive" in entry for entry in annotations):
             raise ValueError(_NO_CATEGORIES.format(str(source)))
-        return detection_set(document, folder, self.names_by_id, self.problems)
+        self.take_document(document, source)
+        reader = self.json_format
+        found = reader.read_document(document, source, self.find_folder(source, folder))
+        self.problems.update(found.problems)
+        self.take_names(found, source)
+        return found
+
+    def take_document(self, document: dict[str, Any], source: Path) -> None:
+        """Take what a kind of data set needs of its JSON beside names, images and boxes."""
 
     def select(self, found: AnnotationSet) -> list[Any]:
         """Turn images and boxes into tensors; images without boxes are kept."""
@@ -153,14 +187,6 @@ class CategoryDetection(GroundingDataset):
             return records
         shown = [record.classes.tolist() for record in records]
         return [records[i] for i in few_shot(shown, self.shots, self.shot_seed)]
-
-    def _check_descriptions(self, source: Path) -> None:
-        for category, text in self.descriptions.items():
-            if category not in self.category_ids or text.count(NAME_PLACE) != 1:
-                raise ValueError(
-                    f"`descriptions` has {text!r} for the category id {category} of "
-                    f'{str(source)!r}; give ids of its categories, and texts like "a {{name}} here"'
-                )
 
     def make_metric(self) -> GroundingMetric:
         """Make COCO's AP over the categories."""

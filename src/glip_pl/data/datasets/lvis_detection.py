@@ -1,11 +1,13 @@
 """LVIS: detection data of a large vocabulary, in which an image is labelled for a part of it."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from glip_pl.data.datasets.detection import CategoryDetection
 from glip_pl.data.formats import AnnotationSet
+from glip_pl.data.formats.coco.coco import Coco
 from glip_pl.data.formats.common.values import objects, whole_number
+from glip_pl.data.formats.lvis import Lvis
 from glip_pl.metrics import LVISAP, GroundingMetric
 from glip_pl.prompts import PromptTemplate
 
@@ -21,6 +23,8 @@ class LvisDetection(CategoryDetection):
     ``val2017/000000397133.jpg``, below the folder of the images. It is judged for the categories
     that it was labelled for; see `LVISAP`.
     """
+
+    json_format: ClassVar[Coco] = Lvis()
 
     def __init__(
         self,
@@ -58,18 +62,15 @@ class LvisDetection(CategoryDetection):
         """Read LVIS's JSON only, since other forms lack what the metric needs."""
         return self.read_json(source, folder)
 
-    def read_document(self, source: Path) -> dict[str, Any]:
-        """Read the JSON, give every image its file's name, and keep what the metric needs."""
-        document = super().read_document(source)
-        document["images"] = [_with_file_name(entry) for entry in objects(document["images"])]
+    def take_document(self, document: dict[str, Any], source: Path) -> None:
+        """Keep what the metric needs: also the boxes that are left out."""
         annotations = objects(document["annotations"])
         judged = [{k: entry[k] for k in _JUDGED if k in entry} for entry in annotations]
         self._judged = {**document, "annotations": judged}
         self._labels = {
             whole_number(entry.get("id")): {key: entry[key] for key in _LABELS if key in entry}
-            for entry in document["images"]
+            for entry in objects(document["images"])
         }
-        return document
 
     def labels_of(self, index: int) -> dict[str, list[int]]:
         """Give the absent categories of an image, and those of which it may show more."""
@@ -78,10 +79,3 @@ class LvisDetection(CategoryDetection):
     def make_metric(self) -> GroundingMetric:
         """Make the AP of LVIS."""
         return LVISAP(self._judged, protocol=self.ap)
-
-
-def _with_file_name(entry: dict[str, Any]) -> dict[str, Any]:
-    """Add the file name that the image's address ends with."""
-    if "file_name" in entry or "coco_url" not in entry:
-        return entry
-    return {**entry, "file_name": "/".join(str(entry["coco_url"]).split("/")[-2:])}

@@ -4,18 +4,20 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from glip_pl.data.annotations import ImageRecord, read_annotations
+from glip_pl.data.annotations import ImageRecord
 from glip_pl.data.datasets.base import GroundingDataset
-from glip_pl.data.documents import phrase_set
 from glip_pl.data.formats import Annotation, AnnotationSet, Record
+from glip_pl.data.formats.coco.coco_json import read_document
 from glip_pl.data.formats.common.caption_spans import NO_CAPTION
 from glip_pl.data.formats.common.checks import note
+from glip_pl.data.formats.common.values import objects
+from glip_pl.data.formats.mdetr import read_captions
 from glip_pl.data.sources import is_coco_json
 from glip_pl.metrics import GroundingMetric, PhraseRecall
 from glip_pl.prompts import Prompt, surround
@@ -24,6 +26,10 @@ from glip_pl.structures import Sample, Truth
 
 # Share of the training captions that stay alone, and of the others that get all distractors.
 _ALONE, _ALL = 0.4, 0.5
+_NO_CAPTIONS = (
+    "no image of {!r} has a caption; read it with glip_pl.data.CategoryDetection if its boxes have "
+    "categories"
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,12 @@ class PhraseGrounding(GroundingDataset):
     They come from MDETR's JSON or any other form with captions. Annotations of the same spans are
     one phrase with several boxes; annotations of the same box are one box that shows several
     phrases.
+
+    Attributes:
+        whole_captions: Whether a box of JSON shows its caption as a whole, whatever its spans are.
     """
+
+    whole_captions: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -89,20 +100,17 @@ class PhraseGrounding(GroundingDataset):
         """
         self._source = source
         if self.reads_json and is_coco_json(source):
-            document = read_annotations(source, ("images", "annotations"))
-            found = self.read_document(document, folder)
+            document, _ = read_document(source, ("images", "annotations"))
+            if not any(isinstance(e.get("caption"), str) for e in objects(document["images"])):
+                raise ValueError(_NO_CAPTIONS.format(str(source)))
+            finder = self.find_folder(source, folder)
+            found = read_captions(document, finder, whole=self.whole_captions)
+            self.problems.update(found.problems)
         else:
             found = self.read_any(source, folder)
         if found.records and all(record.caption is None for record in found.records):
-            raise ValueError(
-                f"no image of {str(source)!r} has a caption; read it with "
-                "glip_pl.data.CategoryDetection if its boxes have categories"
-            )
+            raise ValueError(_NO_CAPTIONS.format(str(source)))
         return found
-
-    def read_document(self, document: dict[str, Any], folder: Path) -> AnnotationSet:
-        """Read captions and links of JSON in MDETR's form."""
-        return phrase_set(document, folder, self.problems)
 
     def load(self, root: Path) -> None:
         """See `GroundingDataset`; `connect` leaves out the captions that are too long."""

@@ -1,17 +1,18 @@
 """Referring expressions: captions that each are one phrase as a whole."""
 
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from glip_pl.data.datasets.phrases import PhraseGrounding, PhraseRecord
-from glip_pl.data.documents import sentence_set
 from glip_pl.data.formats import AnnotationSet, Record
 from glip_pl.data.formats.common.caption_spans import NO_CAPTION
 from glip_pl.data.formats.common.checks import note
 from glip_pl.metrics import GroundingMetric, ReferringAccuracy
 from glip_pl.prompts import Prompt
+
+LOST_BOX = "caption of an unusable box"
 
 
 class ReferringExpressions(PhraseGrounding):
@@ -22,6 +23,8 @@ class ReferringExpressions(PhraseGrounding):
     have. A sentence without annotations, or with one that says ``empty``, as in gRefCOCO, speaks of
     nothing in the image; sets with such sentences are judged by `GeneralizedReferring`.
     """
+
+    whole_captions: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -47,15 +50,13 @@ class ReferringExpressions(PhraseGrounding):
             annotations, images, format=format, split=split, metric=metric or ReferringAccuracy()
         )
 
-    def read_document(self, document: dict[str, Any], folder: Path) -> AnnotationSet:
-        """Read the sentences of JSON in MDETR's form; one that has lost a box is left out."""
-        return sentence_set(document, folder, self.problems)
-
     def select(self, found: AnnotationSet) -> list[Any]:
-        """Make a phrase of every sentence; one that is blank is left out."""
+        """Make a phrase of every sentence; one that is blank or has lost a box is left out."""
         records = []
         for record in found.records:
-            if (record.caption or "").strip():
+            if record.left_out:  # The sentence would speak of too few.
+                note(self.problems, LOST_BOX, f"image {record.image_id}")
+            elif (record.caption or "").strip():
                 records.append(_record(record, found.images))
             else:
                 note(self.problems, NO_CAPTION, PurePosixPath(record.file_name).name)

@@ -31,11 +31,12 @@ class Lvis(Coco):
     def _is_form(self, ends: bytes) -> bool:
         return b'"neg_category_ids"' in ends or (b'"frequency"' in ends and b'"synset"' in ends)
 
-    def _record(self, entry: Mapping[str, Any]) -> Record:
+    def image_record(self, entry: Mapping[str, Any]) -> Record:
+        """Read an image's entry; its file is named by the end of its address."""
         if "file_name" not in entry:
             entry = {**entry, "file_name": last_parts(str(entry["coco_url"]), 2)}
         return replace(
-            super()._record(entry),
+            super().image_record(entry),
             absent=tuple(int(i) for i in entry.get("neg_category_ids", ())),
             not_exhaustive=tuple(int(i) for i in entry.get("not_exhaustive_category_ids", ())),
         )

@@ -9,14 +9,16 @@ its file name. ``phrase_types`` of an annotation is our addition. See https://gi
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from glip_pl.data.annotations import Problems, name_of, read_annotations
-from glip_pl.data.formats.coco.coco_json import box_entry, image_entry, json_ends
-from glip_pl.data.formats.common import checks
+from glip_pl.data.annotations import Problems, name_of
+from glip_pl.data.formats.coco import entries
+from glip_pl.data.formats.coco.coco_json import box_entry, image_entry, json_ends, read_document
 from glip_pl.data.formats.common.caption_spans import (
     NO_CAPTION,
     NO_LINK_LEFT,
@@ -26,20 +28,14 @@ from glip_pl.data.formats.common.caption_spans import (
 )
 from glip_pl.data.formats.common.checks import note
 from glip_pl.data.formats.common.image_files import place_images
-from glip_pl.data.formats.common.paths import ImageFolder, sources
+from glip_pl.data.formats.common.paths import FolderFinder, ImageFolder, sources
 from glip_pl.data.formats.common.records import Annotation, AnnotationSet, Format, Record, Splits
-from glip_pl.data.formats.common.values import (
-    WRONG,
-    corners,
-    is_true,
-    objects,
-    size_of,
-    texts,
-    whole_number,
-)
+from glip_pl.data.formats.common.values import objects, texts, whole_number
 
-NO_SCORE = "score that is no number"
 _ENTRY = re.compile(rb"\{[^{}]*\}")
+_CAPTION = re.compile(rb'"caption"\s*:')
+# Some exports of detection write `"caption": null` into every image.
+_WORDS = re.compile(_CAPTION.pattern + rb'\s*"\s*[^"\s]')
 _CATEGORIES = [{"id": 1, "name": "object"}]
 
 
@@ -55,7 +51,7 @@ class Mdetr(Format):
 
     def read(self, path: Path) -> Mapping[str, AnnotationSet]:
         """Read a JSON file, or those of a folder or of its ``annotations``."""
-        files = sources(path, (".json",), _has_captions, needed=self.name)
+        files = sources(path, (".json",), _may_have_captions, needed=self.name)
         return Splits({split: partial(_read_file, file) for split, file in files.items()})
 
     def write(self, sets: Mapping[str, AnnotationSet], path: Path) -> None:
@@ -72,105 +68,98 @@ class Mdetr(Format):
             (folder / f"{split}.json").write_text(json.dumps(_document(annotation_set.records)))
 
 
-def _has_captions(file: Path) -> bool:
+def _has_captions(file: Path, words: re.Pattern[bytes] = _WORDS) -> bool:
     """Look for an image entry with a caption; COCO's caption files have it in annotations."""
     ends = json_ends(file)
     if b'"images"' not in ends and b'"annotations"' not in ends:
         return False
     return b'"tokens_positive"' in ends or any(
-        b'"file_name"' in entry[0] and b'"caption"' in entry[0] for entry in _ENTRY.finditer(ends)
+        b'"file_name"' in entry[0] and words.search(entry[0]) for entry in _ENTRY.finditer(ends)
     )
 
 
+def _may_have_captions(file: Path) -> bool:
+    """Look for an image entry with a place for a caption, where the form is known."""
+    return _has_captions(file, _CAPTION)
+
+
 def _read_file(file: Path) -> AnnotationSet:
-    document = read_annotations(file, ("images", "annotations"))
-    entries = objects(document["images"])
-    if entries and not any("caption" in entry for entry in entries):
+    document, unread = read_document(file, ("images", "annotations"))
+    listed = objects(document["images"])
+    if listed and not any("caption" in entry for entry in listed):
         raise ValueError(
             f"no image entry of {str(file)!r} has a caption, so it is not in MDETR's form; "
             "read it as coco"
         )
+    found = read_captions(document, partial(ImageFolder.near, file))
+    return replace(found, unread={**unread, **found.unread})
+
+
+def read_captions(
+    document: Mapping[str, Any], find_folder: FolderFinder, *, whole: bool = False
+) -> AnnotationSet:
+    """Read captions and boxes of a file that `coco_json.read_document` has read.
+
+    A caption whose boxes are all left out is left out as well: it would say that the image shows
+    nothing of it.
+
+    Args:
+        document: The lists.
+        find_folder: Finds the folder of the images by some of their names.
+        whole: Whether every box shows its caption as a whole, whatever its spans are.
+    """
     problems: Problems = {}
-    unread: dict[str, int] = {}
-    folder = ImageFolder.near(file, (str(entry.get("file_name")) for entry in entries), problems)
-    records, listed = _captions(entries, folder)
+    named = entries.named_images(document["images"], problems)
+    once = entries.without_repeats(named, problems)
+    sources = {
+        whole_number(entry.get("id")) or 0: str(entry.get("data_source") or "")
+        for entry in objects(document["images"])
+    }
+    folder = find_folder((record.file_name for record in named), problems)
+    captioned = {i: record for i, record in once.items() if (record.caption or "").strip()}
+    for i in once.keys() - captioned.keys():
+        note(problems, NO_CAPTION, f"{i} of {once[i].file_name}")
+    records = entries.found_images(captioned, folder, sources)
+    # gRefCOCO in this form says "empty" of a caption that speaks of nothing in the image.
+    boxes = [entry for entry in objects(document["annotations"]) if not entry.get("empty")]
     links: dict[int, list[Annotation]] = {image_id: [] for image_id in records}
-    given = set()
-    for entry in objects(document["annotations"]):
-        image_id = whole_number(entry.get("image_id"))
-        # gRefCOCO in this form says so of a caption that speaks of nothing in the image.
-        if entry.get("empty"):
-            continue
-        if image_id in records:
-            given.add(image_id)
-            _add_link(entry, records[image_id], links[image_id], problems)
-            if entry.get("segmentation"):
-                unread["segmentation"] = unread.get("segmentation", 0) + 1
-        elif image_id not in listed:
-            note(problems, checks.UNKNOWN_IMAGE, name_of(entry))
-    lonely = _phrases_without_box(entries, records, links)
-    if lonely:
+    left_out = Counter[int]()
+    known = {record.image_id for record in named}
+    for record, entry, box in entries.boxes_of(boxes, known, records, problems):
+        link = box and _link(entry, box, record.caption or "", whole, problems)
+        if link is None:
+            left_out[record.image_id] += 1
+        else:
+            links[record.image_id].append(link)
+    unread = {}
+    if lonely := _phrases_without_box(document["images"], records, links):
         unread["phrase of tokens_positive_eval without a box"] = lonely
     joined = []
     for i, record in records.items():
-        if i in given and not links[i]:
+        if left_out[i] and not links[i]:
             note(problems, NO_LINK_LEFT, f"{i} of {record.file_name}")
         else:
-            joined.append(Record(i, record.file_name, record.size, tuple(links[i]), record.caption))
+            joined.append(replace(record, annotations=tuple(links[i]), left_out=left_out[i]))
     return AnnotationSet(folder.path, joined, problems=problems, unread=unread)
 
 
-def _captions(
-    entries: Sequence[Mapping[str, Any]], folder: ImageFolder
-) -> tuple[dict[int, Record], set[int | None]]:
-    """Read the image entries: the usable ones by id, and the ids of all."""
-    records: dict[int, Record] = {}
-    listed: set[int | None] = set()
-    for position, entry in enumerate(entries):
-        try:
-            image_id, file_name = int(entry["id"]), str(entry["file_name"])
-            size = size_of(entry)
-        except WRONG:
-            note(folder.problems, checks.NO_RECORD, f"image {position} of the list")
-            continue
-        caption = entry.get("caption")
-        if image_id in listed:
-            note(folder.problems, checks.REPEATED_IMAGE, f"{image_id} of {file_name}")
-        elif not isinstance(caption, str) or not caption.strip():
-            note(folder.problems, NO_CAPTION, f"{image_id} of {file_name}")
-        elif (found := folder.find(file_name, str(entry.get("data_source") or ""))) is not None:
-            records[image_id] = Record(image_id, found, size, caption=caption)
-        listed.add(image_id)
-    return records, listed
-
-
-def _add_link(
-    entry: Mapping[str, Any], record: Record, links: list[Annotation], problems: Problems
-) -> None:
-    box, wrong = checks.checked_box(corners(entry.get("bbox")), record.size)
-    note(problems, wrong, name_of(entry))
-    spans = checked_spans(entry.get("tokens_positive"), record.caption or "")
+def _link(
+    entry: Mapping[str, Any], box: Annotation, caption: str, whole: bool, problems: Problems
+) -> Annotation | None:
+    """Add the words that a box shows; None where the caption does not have them."""
+    spans = ((0, len(caption)),) if whole else checked_spans(entry.get("tokens_positive"), caption)
     if spans is None:
         note(problems, SPAN_OUTSIDE, name_of(entry))
-        return
-    try:
-        score = None if entry.get("score") is None else float(entry["score"])
-    except WRONG:
-        note(problems, NO_SCORE, name_of(entry))
-        return
-    if box is not None:
-        crowd, types = is_true(entry.get("iscrowd", 0)), texts(entry.get("phrase_types"))
-        links.append(Annotation(box, None, spans, crowd, score, types))
+        return None
+    return replace(box, tokens_positive=spans, phrase_types=texts(entry.get("phrase_types")))
 
 
 def _phrases_without_box(
-    entries: Sequence[Mapping[str, Any]],
-    records: Mapping[int, Record],
-    links: Mapping[int, list[Annotation]],
+    listed: Any, records: Mapping[int, Record], links: Mapping[int, list[Annotation]]
 ) -> int:
     """Count the phrases that MDETR would evaluate though no box shows them."""
     lonely = 0
-    for entry in entries:
+    for entry in objects(listed):
         record = records.get(whole_number(entry.get("id")) or 0)
         wanted = entry.get("tokens_positive_eval")
         if record is not None and isinstance(wanted, list):

@@ -8,32 +8,38 @@ https://cocodataset.org/#format-data.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from glip_pl.data.annotations import Problems
+from glip_pl.data.formats.coco import entries
 from glip_pl.data.formats.coco.coco_json import (
     PEEK,
     box_entry,
     image_entry,
     json_ends,
-    last_parts,
-    locate_images,
-    read_boxes,
     read_document,
 )
 from glip_pl.data.formats.common import checks
-from glip_pl.data.formats.common.checks import file_problem, note
 from glip_pl.data.formats.common.detection_sets import as_detection, folder_split
 from glip_pl.data.formats.common.image_files import place_images
-from glip_pl.data.formats.common.paths import reference_files, split_of
+from glip_pl.data.formats.common.paths import (
+    FolderFinder,
+    ImageFolder,
+    reference_files,
+    split_of,
+)
 from glip_pl.data.formats.common.records import AnnotationSet, Format, Record, Splits
+from glip_pl.data.formats.common.values import objects
 
-# Keys that MDETR, COCO's captions, LVIS and panoptic COCO have.
-_OTHER_FORMS = re.compile(rb'"(tokens_positive|caption|neg_category_ids|synset|segments_info)"\s*:')
+# Keys that MDETR, LVIS and panoptic COCO have, and words that MDETR and COCO's captions have; some
+# exports write `"caption": null` into every image.
+_OTHER_FORMS = re.compile(
+    rb'"(tokens_positive|neg_category_ids|synset|segments_info)"\s*:|"caption"\s*:\s*"\s*[^"\s]'
+)
 _ROBOFLOW = "_annotations.coco.json"
 
 
@@ -107,48 +113,40 @@ class Coco(Format):
 
     def _read_file(self, file: Path, split: str | None) -> AnnotationSet:
         document, unread = read_document(file)
+        folder = partial(ImageFolder.near, file, split=split)
+        return replace(self.read_document(document, file, folder), unread=unread)
+
+    def read_document(
+        self, document: Mapping[str, Any], file: Path, folder: FolderFinder
+    ) -> AnnotationSet:
+        """Read the lists of a file that `coco_json.read_document` has read.
+
+        Args:
+            document: The lists.
+            file: Where they are from, for messages.
+            folder: Finds the folder of the images by some of their names.
+
+        Raises:
+            ValueError: A category has no id or name, or all are numbered one too high or too low.
+        """
         problems: Problems = {}
-        categories, images = document["categories"], document["images"]
+        categories = objects(document["categories"])
         names = checks.names_by_id(categories, problems)
-        folder, records, listed = self._read_images(images, file, split, problems)
-        boxes = read_boxes(document["annotations"], listed, records, names, problems)
-        whole = [replace(record, annotations=tuple(boxes[i])) for i, record in records.items()]
+        annotations = document["annotations"]
+        entries.refuse_other_categories(annotations, names, str(file))
+        named = entries.named_images(document["images"], problems, self.image_record)
+        listed = entries.without_repeats(named, problems)
+        images = folder((record.file_name for record in named), problems)
+        records = entries.found_images(listed, images)
+        known = {record.image_id for record in named}
+        boxed = entries.category_boxes(annotations, known, records, names, problems)
         frequency = {int(c["id"]): str(c["frequency"]) for c in categories if "frequency" in c}
-        return AnnotationSet(folder, whole, names, frequency, problems, unread)
+        roots = entries.roots_of(categories, names, annotations)
+        return AnnotationSet(images.path, boxed, names, frequency, problems, roots=roots)
 
-    def _read_images(
-        self, entries: Sequence[Any], file: Path, split: str | None, problems: Problems
-    ) -> tuple[Path, dict[int, Record], set[int]]:
-        """Collect the images whose files exist: their folder, the records, and the ids of all."""
-        named = []
-        for position, entry in enumerate(entries):
-            try:
-                record = self._record(entry)
-            except (KeyError, TypeError, ValueError, OverflowError):
-                note(problems, checks.NO_RECORD, f"image {position} of the list")
-            else:
-                named.append(record)
-        folder, depth = locate_images([record.file_name for record in named], file, split)
-        records: dict[int, Record] = {}
-        listed = set()
-        for record in named:
-            name = last_parts(record.file_name, depth)
-            if record.image_id in listed:
-                note(problems, checks.REPEATED_IMAGE, f"{record.image_id} of {name}")
-            elif (kind := file_problem(str(folder), name)) is not None:
-                note(problems, kind, name)
-            else:
-                records[record.image_id] = replace(record, file_name=name)
-            listed.add(record.image_id)
-        return folder, records, listed
-
-    def _record(self, entry: Mapping[str, Any]) -> Record:
-        """Read an image's entry without its boxes; KeyError, TypeError or ValueError if bad."""
-        height, width = int(entry["height"]), int(entry["width"])
-        if height < 1 or width < 1:
-            raise ValueError("an image without pixels")
-        name = str(entry["file_name"]).replace("\\", "/")
-        return Record(int(entry["id"]), name, (height, width))
+    def image_record(self, entry: Mapping[str, Any]) -> Record:
+        """Read an image's entry without its boxes; see `entries.image_record`."""
+        return replace(entries.image_record(entry), caption=None)
 
     def _document(self, annotation_set: AnnotationSet) -> dict[str, Any]:
         """Make the JSON of a split; images are numbered anew where ids repeat."""

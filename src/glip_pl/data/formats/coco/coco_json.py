@@ -3,19 +3,17 @@
 import codecs
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from glip_pl.data.annotations import Problems, name_of
-from glip_pl.data.formats.common import checks
-from glip_pl.data.formats.common.checks import checked_box, file_problem, note
-from glip_pl.data.formats.common.detection_sets import folder_split, subfolders
 from glip_pl.data.formats.common.records import Annotation, Record
-from glip_pl.data.formats.common.values import is_true
 
 PEEK = 1 << 16
-_PROBES = 20
+_ADVICE = (
+    "pass another file, or --data.root=PATH (with make: DATA_ROOT=PATH), or correct `annotations` "
+    "in data.*"
+)
 # What the entries hold and a set does not; masks are most of a file's bytes.
 _UNREAD = ("segmentation", "keypoints")
 
@@ -32,8 +30,14 @@ def json_ends(file: Path) -> bytes:
         return head + opened.read() if begin[:1] == b"{" else b""
 
 
-def read_document(file: Path) -> tuple[dict[str, Any], dict[str, int]]:
+def read_document(
+    file: Path, keys: Sequence[str] = ("images", "annotations", "categories")
+) -> tuple[dict[str, Any], dict[str, int]]:
     """Read a JSON file and count what of it is not kept; masks are freed while reading.
+
+    Args:
+        file: The file.
+        keys: What it must have a list under.
 
     Raises:
         ValueError: The file is missing, no JSON, or lacks a list.
@@ -48,116 +52,28 @@ def read_document(file: Path) -> tuple[dict[str, Any], dict[str, int]]:
 
     try:
         document = json.loads(file.read_bytes(), object_hook=without_masks)
+    except FileNotFoundError:
+        raise ValueError(f"there is no annotation file {str(file)!r}; {_ADVICE}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(
-            f"cannot read the annotation file {str(file)!r}: {error}; download or export it again"
+            f"cannot read the annotation file {str(file)!r}: {error}; download or export it "
+            f"again, or {_ADVICE}"
         ) from error
     held = document if isinstance(document, dict) else {}
-    keys = ("images", "annotations", "categories")
     lacking = [key for key in keys if not isinstance(held.get(key), list)]
     if lacking:
+        advice = _ADVICE
+        if lacking == ["categories"]:
+            advice += "; captions with boxes are read by glip_pl.data.PhraseGrounding"
         raise ValueError(
-            f"{str(file)!r} is not in COCO form: it has no list {' or '.join(lacking)}; pass "
-            "another file, or name another format"
+            f"{str(file)!r} is not in COCO form: it has no list {' or '.join(lacking)}; {advice}"
         )
     return held, dict(unread)
-
-
-def locate_images(names: Sequence[str], file: Path, split: str | None) -> tuple[Path, int]:
-    """Find the folder of images near an annotation file.
-
-    Args:
-        names: The images' names as the file has them.
-        file: The annotation file.
-        split: Its split; folders of this name are looked into.
-
-    Returns:
-        The folder, and how many of the last parts of a name count from there; 0 for all.
-    """
-    base = file.parent.parent if file.parent.name == "annotations" else file.parent
-    around = [*subfolders(base / "images"), *subfolders(base)]
-    folders = [base / "images", *(f for f in around if split and folder_split(f.name) == split)]
-    folders += [base, file.parent]
-    some = names[:: max(1, len(names) // _PROBES)]
-    best, most = (folders[0], 0), 0
-    # Objects365 and LVIS name folders that a download need not have: whole names come first.
-    for depth in (0, 2, 1):
-        for folder in folders:
-            found = sum(file_problem(str(folder), last_parts(name, depth)) is None for name in some)
-            if found > most:
-                best, most = (folder, depth), found
-    return best
 
 
 def last_parts(name: str, depth: int) -> str:
     """Cut a path to its last parts; 0 keeps all."""
     return "/".join(name.split("/")[-depth:]) if depth else name
-
-
-def read_boxes(
-    entries: Sequence[Any],
-    listed: set[int],
-    records: Mapping[int, Record],
-    names: Mapping[int, str],
-    problems: Problems,
-) -> dict[int, list[Annotation]]:
-    """Collect the boxes of every usable image.
-
-    Args:
-        entries: The annotations of the JSON.
-        listed: Ids of all images of the JSON; boxes of those that are not usable are passed over,
-            since their image has been counted.
-        records: The usable images by id.
-        names: The categories by id.
-        problems: Gains what is left out or changed.
-    """
-    found: dict[int, list[Annotation]] = {image_id: [] for image_id in records}
-    seen = set()
-    for entry in entries:
-        entry = entry if isinstance(entry, dict) else {}
-        image_id, category = _number(entry.get("image_id")), _number(entry.get("category_id"))
-        if image_id not in records:
-            if image_id not in listed:
-                note(problems, checks.UNKNOWN_IMAGE, name_of(entry))
-            continue
-        if category not in names:
-            note(problems, checks.UNKNOWN_CATEGORY, f"{name_of(entry)}: {category}")
-            continue
-        box, kind = checked_box(_corners(entry.get("bbox")), records[image_id].size)
-        if kind is not None:
-            note(problems, kind, f"{name_of(entry)}: {entry.get('bbox')}")
-        if box is None:
-            continue
-        try:
-            score = None if entry.get("score") is None else float(entry["score"])
-        except (TypeError, ValueError):
-            note(problems, checks.NO_SCORE, f"{name_of(entry)}: {entry['score']}")
-            continue
-        annotation_id = entry.get("id")
-        if isinstance(annotation_id, int | str):
-            if annotation_id in seen:
-                note(problems, checks.REPEATED_ANNOTATION, name_of(entry))
-            seen.add(annotation_id)
-        crowd = is_true(entry.get("iscrowd", 0))
-        found[image_id].append(Annotation(box, category, crowd=crowd, score=score))
-    return found
-
-
-def _number(value: Any) -> int:
-    """Read an id, which some exports write as text; -1 where it is none."""
-    try:
-        return int(value)
-    except (TypeError, ValueError, OverflowError):
-        return -1
-
-
-def _corners(bbox: Any) -> Sequence[float]:
-    """Turn xywh into xyxy; nothing where it is not four numbers."""
-    try:
-        x, y, width, height = bbox
-        return (float(x), float(y), float(x) + float(width), float(y) + float(height))
-    except (TypeError, ValueError, OverflowError):
-        return ()
 
 
 def box_entry(annotation: Annotation) -> dict[str, Any]:

@@ -7,11 +7,11 @@ and `image_files` finds what only the image files tell.
 
 import math
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from glip_pl.data.annotations import Box, Problems, inside_image
+from glip_pl.data.annotations import Box, Problems
 from glip_pl.prompts import clean_name
 
 CLIPPED = "box clipped to its image"
@@ -20,10 +20,17 @@ SAME_NAME = "category names that read the same in a prompt"
 BLANK_NAME = "category whose name says nothing"
 NO_LABELS = "split without any label file, so that no image shows anything"
 TRACK = "number of a track after a box, which is not kept"
+ALL_CROWDS = "set whose boxes are all around crowds, so that nothing can be learned from it"
+ALL_TINY = "set whose boxes are all smaller than a pixel, as if they were in parts of the image"
 # Kept, and told of; every other kind of problem leaves something out.
-CHANGES = frozenset({CLIPPED, REPEATED_ANNOTATION, SAME_NAME, BLANK_NAME, NO_LABELS} | {TRACK})
+CHANGES = frozenset(
+    {CLIPPED, REPEATED_ANNOTATION, SAME_NAME, BLANK_NAME, NO_LABELS, TRACK, ALL_CROWDS, ALL_TINY}
+)
 
 NO_BOX = "box that is not four numbers"
+INVERTED = "inverted box"
+NO_AREA = "box without area"
+OUTSIDE = "box outside its image"
 NO_SCORE = "score that is not a number"
 NO_RECORD = "image entry without a number as id, a file_name, a height and a width"
 REPEATED_IMAGE = "repeated image id"
@@ -34,6 +41,12 @@ OUTSIDE_FOLDER = "image file outside the folder of images"
 UNKNOWN_IMAGE = "annotation of an unknown image"
 UNKNOWN_CATEGORY = "annotation of an unknown category"
 NO_PARTS = "box in pixels or percent, where parts of the image are meant"
+# What leaves a box out and keeps its image.
+OF_A_BOX = frozenset({NO_BOX, INVERTED, NO_AREA, OUTSIDE, NO_SCORE, NO_PARTS})
+OF_A_BOX |= {UNKNOWN_IMAGE, UNKNOWN_CATEGORY}
+
+# COCO writes two decimals, so a box may end a little past its image without being wrong.
+_ROUNDING = 0.1
 
 
 def note(problems: Problems, kind: str | None, what: str) -> None:
@@ -59,10 +72,28 @@ def checked_box(corners: Sequence[Any], size: tuple[int, int]) -> tuple[Box | No
     if not math.isfinite(x1 + y1 + x2 + y2):
         return None, NO_BOX
     if x1 > x2 or y1 > y2:
-        return None, "inverted box"
+        return None, INVERTED
     if x1 == x2 or y1 == y2:
-        return None, "box without area"
+        return None, NO_AREA
     return inside_image((x1, y1, x2, y2), size)
+
+
+def inside_image(box: Box, size: tuple[int, int]) -> tuple[Box | None, str | None]:
+    """Clip a box to its image, or tell that nothing is left of it; both when it loses something.
+
+    Args:
+        box: xyxy pixels with an area.
+        size: (height, width) in pixels.
+
+    Returns:
+        The part of the box inside the image, and the problem's name.
+    """
+    x1, y1 = max(box[0], 0.0), max(box[1], 0.0)
+    x2, y2 = min(box[2], float(size[1])), min(box[3], float(size[0]))
+    if x1 >= x2 or y1 >= y2:
+        return None, OUTSIDE
+    cut = max(x1 - box[0], y1 - box[1], box[2] - x2, box[3] - y2)
+    return (x1, y1, x2, y2), CLIPPED if cut > _ROUNDING else None
 
 
 def file_problem(folder: str, name: str) -> str | None:
@@ -119,9 +150,14 @@ def refuse_shifted(used: Mapping[int, int], names: Mapping[int, str], where: str
 
 def note_same_names(names: Mapping[int, str], problems: Problems) -> None:
     """Find the names that a prompt could not tell apart ("hair_drier" and "hair drier"), or use."""
+    brief = {category_id: clean_name(name).lower() for category_id, name in names.items()}
+    uses = Counter(brief.values())
     written: defaultdict[str, list[str]] = defaultdict(list)
     for category_id, name in names.items():
-        written[clean_name(name).lower()].append(repr(name))
+        # A prompt keeps the note of "bow_(weapon)" where another name reads "bow", too.
+        whole = " ".join(name.replace("_", " ").split()).lower()
+        read = whole if uses[brief[category_id]] > 1 else brief[category_id]
+        written[read].append(repr(name))
         if not name.strip("_ "):
             note(problems, BLANK_NAME, f"{category_id}: {name!r}")
     for same in written.values():

@@ -98,7 +98,12 @@ class ImageFolder:
 
     @classmethod
     def near(
-        cls, source: Path, names: Iterable[str], problems: Problems, split: str | None = None
+        cls,
+        source: Path,
+        names: Iterable[str],
+        problems: Problems,
+        split: str | None = None,
+        first: Path | None = None,
     ) -> Self:
         """Find the folder near an annotation file that has most of some images of a set.
 
@@ -110,10 +115,22 @@ class ImageFolder:
             names: File names of images.
             problems: What `find` adds to.
             split: The split, where the name of the file does not tell it.
+            first: A folder that is likelier than all others.
         """
+        places = [] if first is None else [first]
+        return cls._best(
+            [*places, *_places(source, split or split_of(source.stem))], names, problems
+        )
+
+    @classmethod
+    def at(cls, path: Path, names: Iterable[str], problems: Problems) -> Self:
+        """Look into a folder that was named; names count from the part that is there."""
+        return cls._best([path], names, problems)
+
+    @classmethod
+    def _best(cls, places: Sequence[Path], names: Iterable[str], problems: Problems) -> Self:
         wanted = [plain_name(name) for name in islice(names, _LOOKED_AT)]
         some = wanted[:: max(1, len(wanted) // _PROBES)]
-        places = _places(source, split or split_of(source.stem))
         best, most = (places[0], (0, 0)), 0
         for place in places:
             found, cuts = _fitting(FilesBelow(place), some)
@@ -161,6 +178,10 @@ class ImageFolder:
             else:
                 kept.append(record)
         return kept
+
+
+# Opens the folder that has the images of some names; what is missing there goes to the problems.
+FolderFinder = Callable[[Iterable[str], Problems], ImageFolder]
 
 
 def _places(source: Path, split: str | None) -> list[Path]:

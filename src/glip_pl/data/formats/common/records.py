@@ -52,6 +52,7 @@ class Record:
         absent: Categories known not to be in the image (LVIS); None when every category that has no
             box is absent, as in COCO.
         not_exhaustive: Categories of which more may be in the image than there are boxes (LVIS).
+        left_out: How many boxes of the file could not be used, so that `annotations` lacks them.
     """
 
     image_id: int
@@ -61,6 +62,7 @@ class Record:
     caption: str | None = None
     absent: tuple[int, ...] | None = None
     not_exhaustive: tuple[int, ...] = ()
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class AnnotationSet:
         frequency: LVIS's "r", "c" or "f" of each category id.
         problems: What was left out or changed in reading, by kind.
         unread: How much of each kind the files hold and a set does not ("segmentation").
+        roots: Categories that no box shows and that others name as what they are a kind of, as
+            Roboflow puts a set's own name first among its categories.
     """
 
     images: Path
@@ -83,6 +87,7 @@ class AnnotationSet:
     frequency: dict[int, str] = field(default_factory=dict)
     problems: Problems = field(default_factory=dict)
     unread: dict[str, int] = field(default_factory=dict)
+    roots: tuple[int, ...] = ()
 
 
 class Splits(Mapping[str, AnnotationSet]):

@@ -6,6 +6,9 @@ from typing import Any
 # What reading a missing or wrong value raises.
 WRONG = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
 
+# What 64 bits hold.
+_TOO_LARGE = 1 << 63
+
 
 def objects(value: Any) -> list[dict[str, Any]]:
     """Take a list of objects; other things in it become empty ones, so that places stay."""
@@ -14,11 +17,14 @@ def objects(value: Any) -> list[dict[str, Any]]:
 
 
 def whole_number(value: Any) -> int | None:
-    """Read an id, which some exports write as text."""
+    """Read an id, which some exports write as text or as 7.0; 7.5 and true are none."""
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        return None
     try:
-        return int(value)
+        number = int(value)
     except WRONG:
         return None
+    return number if abs(number) < _TOO_LARGE else None
 
 
 def size_of(entry: Mapping[str, Any]) -> tuple[int, int]:

@@ -1,25 +1,21 @@
 """``instances.json`` of the referring expressions: COCO's images and boxes, found by their ids."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glip_pl.data.annotations import Box, Problems, read_annotations
-from glip_pl.data.formats.coco.coco_json import box_entry, image_entry
+from glip_pl.data.annotations import Box, Problems, name_of
+from glip_pl.data.formats.coco import entries
+from glip_pl.data.formats.coco.coco_json import box_entry, image_entry, read_document
 from glip_pl.data.formats.common import checks
 from glip_pl.data.formats.common.checks import note
 from glip_pl.data.formats.common.records import Annotation, AnnotationSet, Record
-from glip_pl.data.formats.common.values import (
-    WRONG,
-    corners,
-    is_true,
-    objects,
-    size_of,
-    whole_number,
-)
+from glip_pl.data.formats.common.values import objects, whole_number
 
 NO_ID = "annotation without an id"
+AMBIGUOUS = "annotation id of several boxes, which a reference may all mean"
 
 
 @dataclass(frozen=True)
@@ -27,18 +23,18 @@ class Instances:
     """Images and boxes by id.
 
     Attributes:
-        images: File name and (height, width) of each image id.
-        boxes: Of each annotation id, without a phrase.
+        images: Of each image id; without boxes.
+        boxes: Image id and box of each annotation id, without a phrase.
         names: Of each category id.
     """
 
-    images: dict[int, tuple[str, tuple[int, int]]]
-    boxes: dict[int, Annotation]
+    images: dict[int, Record]
+    boxes: dict[int, tuple[int, Annotation]]
     names: dict[int, str]
 
 
 def read_instances(source: Path, problems: Problems) -> Instances:
-    """Read the file.
+    """Read the file; of ids that are used twice, nothing is read.
 
     Args:
         source: The file.
@@ -47,44 +43,23 @@ def read_instances(source: Path, problems: Problems) -> Instances:
     Raises:
         ValueError: It is missing, or not in COCO's form.
     """
-    document = read_annotations(source, ("images", "annotations", "categories"))
-    names = checks.names_by_id(document["categories"], problems)
-    images: dict[int, tuple[str, tuple[int, int]]] = {}
-    for position, entry in enumerate(objects(document["images"])):
-        try:
-            size = size_of(entry)
-            images[int(entry["id"])] = (str(entry["file_name"]), size)
-        except WRONG:
-            note(problems, checks.NO_RECORD, f"image {position} of {source.name}")
+    document, _ = read_document(source)
+    names = checks.names_by_id(objects(document["categories"]), problems)
+    named = entries.named_images(document["images"], problems)
+    images = entries.without_repeats(named, problems)
+    known = {record.image_id for record in named}
+    annotations = document["annotations"]
+    uses = Counter(whole_number(entry.get("id")) for entry in objects(annotations))
     boxes = {}
-    for position, entry in enumerate(objects(document["annotations"])):
+    for record, entry, box in entries.boxes_of(annotations, known, images, problems, names):
         annotation_id = whole_number(entry.get("id"))
-        found, kind = _instance(entry, images, names)
         if annotation_id is None:
-            kind = NO_ID
-        elif found is not None:
-            boxes[annotation_id] = found
-        named = position if annotation_id is None else annotation_id
-        note(problems, kind, f"annotation {named} of {source.name}")
+            note(problems, NO_ID, name_of(entry))
+        elif uses[annotation_id] > 1:
+            note(problems, AMBIGUOUS, name_of(entry))
+        elif box is not None:
+            boxes[annotation_id] = (record.image_id, box)
     return Instances(images, boxes, names)
-
-
-def _instance(
-    entry: Mapping[str, Any],
-    images: Mapping[int, tuple[str, tuple[int, int]]],
-    names: Mapping[int, str],
-) -> tuple[Annotation | None, str | None]:
-    """Read a box, or tell what is wrong; both when it is clipped."""
-    image_id = whole_number(entry.get("image_id"))
-    category = whole_number(entry.get("category_id"))
-    if image_id is None or image_id not in images:
-        return None, checks.UNKNOWN_IMAGE
-    if category not in names:
-        return None, checks.UNKNOWN_CATEGORY
-    box, kind = checks.checked_box(corners(entry.get("bbox")), images[image_id][1])
-    if box is None:
-        return None, kind
-    return Annotation(box, category, crowd=is_true(entry.get("iscrowd", 0))), kind
 
 
 class InstanceWriter:

@@ -57,7 +57,7 @@ class RefCoco(Format):
         splits: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
         for position, reference in enumerate(_read_references(source)):
             splits.setdefault(str(reference.get("split", "all")), []).append((position, reference))
-        near = ImageFolder.near(source, (name for name, _ in instances.images.values()), {})
+        near = ImageFolder.near(source, (r.file_name for r in instances.images.values()), {})
         sets = {}
         for split, references in splits.items():
             folder = near.for_split(problems)
@@ -107,7 +107,7 @@ def _records(
     """Make a record of each sentence, numbered by the sentence."""
     where = f"reference {reference.get('ref_id', position)}"
     try:
-        file_name, size = instances.images[int(reference["image_id"])]
+        image = instances.images[int(reference["image_id"])]
         given = reference["ann_id"]
         ids = [int(i) for i in (given if isinstance(given, list | tuple) else [given])]
         sentences = [(int(s["sent_id"]), str(s["sent"])) for s in reference["sentences"]]
@@ -115,11 +115,12 @@ def _records(
         note(folder.problems, NO_REFERENCE, where)
         return
     shown = [instances.boxes.get(i) for i in ids if i != -1]
+    boxes = [given[1] for given in shown if given is not None and given[0] == image.image_id]
     # With a box left out, the sentence would say that the picture shows less than it does.
-    if not all(shown):
+    if len(boxes) < len(shown):
         note(folder.problems, NO_ANNOTATION, where)
         return
-    found = folder.find(file_name)
+    found = folder.find(image.file_name)
     if found is None:
         return
     for sentence_id, caption in sentences:
@@ -127,8 +128,8 @@ def _records(
             note(folder.problems, NO_SENTENCE, f"sentence {sentence_id} of {where}")
             continue
         whole = ((0, len(caption)),)
-        links = tuple(Annotation(a.box, a.category, whole, a.crowd) for a in shown if a)
-        yield Record(sentence_id, found, size, links, caption)
+        links = tuple(Annotation(a.box, a.category, whole, a.crowd) for a in boxes)
+        yield Record(sentence_id, found, image.size, links, caption)
 
 
 def _refuse_parts(sets: Mapping[str, AnnotationSet]) -> None:

@@ -1,0 +1,196 @@
+"""The images and boxes of COCO-shaped JSON: those that are meant without doubt, and the rest told.
+
+An id that several images share may mean any of them, so that none of their boxes can be placed:
+all are left out. Ids are compared as numbers, as tools write them: "007", "07" and 7 are one.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from glip_pl.data.annotations import Problems, name_of
+from glip_pl.data.formats.common import checks
+from glip_pl.data.formats.common.checks import checked_box, note
+from glip_pl.data.formats.common.paths import ImageFolder
+from glip_pl.data.formats.common.records import Annotation, Record
+from glip_pl.data.formats.common.values import (
+    WRONG,
+    corners,
+    is_true,
+    objects,
+    size_of,
+    whole_number,
+)
+
+
+def image_record(entry: Mapping[str, Any]) -> Record:
+    """Read an image's entry without its boxes.
+
+    Raises:
+        ValueError: Its id is no number or it has no pixels; what else is missing or wrong raises
+            another of `WRONG`.
+    """
+    image_id = whole_number(entry["id"])
+    if image_id is None:
+        raise ValueError(f"{entry['id']!r} is no number")
+    name, caption = entry["file_name"], entry.get("caption")
+    if not isinstance(name, str):
+        raise TypeError(f"{name!r} is no name of a file")
+    return Record(
+        image_id, name, size_of(entry), caption=caption if isinstance(caption, str) else None
+    )
+
+
+def named_images(
+    entries: Any, problems: Problems, make: Callable[[Mapping[str, Any]], Record] = image_record
+) -> list[Record]:
+    """Read the image entries that tell what is needed, in their order."""
+    named = []
+    for position, entry in enumerate(objects(entries)):
+        try:
+            named.append(make(entry))
+        except WRONG:
+            note(problems, checks.NO_RECORD, f"image {position} of the list")
+    return named
+
+
+def without_repeats(images: Sequence[Record], problems: Problems) -> dict[int, Record]:
+    """Leave out the images whose id others have; of entries of one file the first stays.
+
+    Returns:
+        The images by id.
+    """
+    files: dict[int, set[str]] = {}
+    for image in images:
+        files.setdefault(image.image_id, set()).add(image.file_name)
+    kept: dict[int, Record] = {}
+    for image in images:
+        if len(files[image.image_id]) > 1 or image.image_id in kept:
+            note(problems, checks.REPEATED_IMAGE, f"{image.image_id} of {image.file_name}")
+        else:
+            kept[image.image_id] = image
+    return kept
+
+
+def found_images(
+    records: Mapping[int, Record], folder: ImageFolder, sources: Mapping[int, str] | None = None
+) -> dict[int, Record]:
+    """Find the image files; a file that several names may mean is that of none of them.
+
+    Args:
+        records: The images by id.
+        folder: Where the files lie.
+        sources: Of some ids, the folder below that the file may lie in (GoldG's ``data_source``).
+
+    Returns:
+        The images whose file is certain, with the names that the files have below the folder.
+    """
+    placed = []
+    for image_id, record in records.items():
+        name = folder.find(record.file_name, (sources or {}).get(image_id, ""))
+        if name is not None:
+            placed.append(replace(record, file_name=name))
+    return {record.image_id: record for record in folder.certain(placed)}
+
+
+def boxes_of(
+    entries: Any,
+    listed: Collection[int],
+    records: Mapping[int, Record],
+    problems: Problems,
+    names: Mapping[int, str] | None = None,
+) -> Iterator[tuple[Record, Mapping[str, Any], Annotation | None]]:
+    """Walk over the annotations of usable images: image, entry and box.
+
+    The box is None where it cannot be used; what is wrong has been told.
+
+    Args:
+        entries: The annotations of the JSON.
+        listed: Ids of all images of the JSON; boxes of those that are not usable are passed over,
+            since their image has been counted.
+        records: The usable images by id.
+        problems: Gains what is left out or changed.
+        names: The categories by id, where the boxes must have one.
+    """
+    for entry in objects(entries):
+        image_id = whole_number(entry.get("image_id"))
+        if image_id is None or image_id not in listed:
+            note(problems, checks.UNKNOWN_IMAGE, name_of(entry))
+        elif image_id in records:
+            record = records[image_id]
+            yield record, entry, _annotation(entry, record.size, problems, names)
+
+
+def _annotation(
+    entry: Mapping[str, Any],
+    size: tuple[int, int],
+    problems: Problems,
+    names: Mapping[int, str] | None,
+) -> Annotation | None:
+    """Read a box, its category where there are names, crowd and score."""
+    category = None
+    if names is not None:
+        category = whole_number(entry.get("category_id"))
+        if category not in names:
+            note(problems, checks.UNKNOWN_CATEGORY, f"{name_of(entry)}: {category}")
+            return None
+    box, kind = checked_box(corners(entry.get("bbox")), size)
+    note(problems, kind, f"{name_of(entry)}: {entry.get('bbox')}")
+    if box is None:
+        return None
+    try:
+        score = None if entry.get("score") is None else float(entry["score"])
+    except WRONG:
+        note(problems, checks.NO_SCORE, f"{name_of(entry)}: {entry['score']}")
+        return None
+    return Annotation(box, category, crowd=is_true(entry.get("iscrowd", 0)), score=score)
+
+
+def category_boxes(
+    entries: Any,
+    listed: Collection[int],
+    records: Mapping[int, Record],
+    names: Mapping[int, str],
+    problems: Problems,
+) -> list[Record]:
+    """Give every usable image its boxes with categories; see `boxes_of`."""
+    found: dict[int, list[Annotation]] = {image_id: [] for image_id in records}
+    left_out = Counter[int]()
+    seen = set()
+    for record, entry, box in boxes_of(entries, listed, records, problems, names):
+        if box is None:
+            left_out[record.image_id] += 1
+            continue
+        annotation_id = entry.get("id")
+        if isinstance(annotation_id, int | str):
+            if annotation_id in seen:
+                note(problems, checks.REPEATED_ANNOTATION, name_of(entry))
+            seen.add(annotation_id)
+        found[record.image_id].append(box)
+    return [
+        replace(record, annotations=tuple(found[i]), left_out=left_out[i])
+        for i, record in records.items()
+    ]
+
+
+def refuse_other_categories(entries: Any, names: Mapping[int, str], where: str) -> None:
+    """Refuse annotations whose category ids are all one too high or too low."""
+    used = Counter(whole_number(entry.get("category_id")) for entry in objects(entries))
+    checks.refuse_shifted({i: n for i, n in used.items() if i is not None}, names, where)
+
+
+def roots_of(
+    categories: Sequence[Mapping[str, Any]], names: Mapping[int, str], annotations: Any
+) -> tuple[int, ...]:
+    """Find the categories without boxes that others name as their ``supercategory``."""
+    kinds = {
+        str(category.get("supercategory"))
+        for category in categories
+        if category.get("supercategory") != category.get("name")
+    }
+    above = {i for i, name in names.items() if name in kinds}
+    if not above:
+        return ()
+    used = {whole_number(entry.get("category_id")) for entry in objects(annotations)}
+    return tuple(sorted(above - used))
