@@ -12,6 +12,7 @@ from test_detection_metric import random_pairs
 from test_metric_oracles import every_metric
 
 from glip_pl.data import CategoryDetection, PhraseGrounding, ReferringExpressions, collate
+from glip_pl.data.formats.common.caption_spans import NO_LINK_LEFT
 from glip_pl.metrics import DetectionAP, GeneralizedReferring, PhraseRecall, ReferringAccuracy
 from glip_pl.structures import Detections
 
@@ -154,7 +155,7 @@ def test_a_sentence_that_lost_its_box_is_not_taken_for_one_of_nothing(tmp_path):
     dataset = load(ReferringExpressions("captions.json"), tmp_path)
 
     assert [sample.truth.image_id for sample in dataset] == [2]
-    assert dataset.problems["caption of an unusable box"] == ["image 1"]
+    assert dataset.problems[NO_LINK_LEFT] == ["1 of 1.png"]
 
 
 def test_a_blank_sentence_is_left_out(tmp_path):
@@ -162,7 +163,7 @@ def test_a_blank_sentence_is_left_out(tmp_path):
 
     dataset = load(ReferringExpressions("captions.json"), tmp_path)
 
-    assert dataset.problems["image without a caption"] == ["1.png"]
+    assert dataset.problems["image without a caption"] == ["1 of 1.png"]
 
 
 def test_categories_can_be_renamed_and_described(tmp_path):
