@@ -1,0 +1,163 @@
+"""Measure what a user waits for: the first detection, batches, labelling, the server.
+
+Nothing else may run on the machine meanwhile. Each part prints a line or two::
+
+    python scripts/measure_use.py load best.ckpt
+    python scripts/measure_use.py batches best.ckpt
+    python scripts/measure_use.py label best.ckpt
+    python scripts/measure_use.py runtime exported/
+    python scripts/measure_use.py server http://127.0.0.1:8000  # of a running `glip serve`
+"""
+
+import argparse
+import http.client
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+from PIL import Image
+
+PROMPT = "red circle. blue square. green triangle."
+SIDE = 128
+REPEATS = 3
+BOUNDARY = "measure-use"
+
+
+def scenes(count: int) -> list[Image.Image]:
+    """Draw pictures of coloured shapes."""
+    from glip_pl.data.shapes.render import render
+    from glip_pl.data.shapes.scenes import PAIRS, detection_scene
+
+    rng = np.random.default_rng(0)
+    return [render(detection_scene(rng, SIDE, PAIRS), rng, SIDE) for _ in range(count)]
+
+
+def cpu_seconds(code: str) -> float:
+    """Return the least processor time of a program that runs in a process of its own."""
+    program = f"import time\n{code}\nprint(time.process_time())"
+    run = [sys.executable, "-c", program]
+    return min(
+        float(subprocess.run(run, capture_output=True, text=True, check=True).stdout)
+        for _ in range(REPEATS)
+    )
+
+
+def load(weights: str) -> None:
+    """Measure loading and the first detection."""
+    code = (
+        f"import numpy as np, glip_pl\nmodel = glip_pl.load({weights!r})\n"
+        f"model.predict(np.zeros(({SIDE}, {SIDE}, 3), np.uint8), {PROMPT!r})"
+    )
+    print(f"load and first detection: {cpu_seconds(code):.2f} s of CPU, import included")
+
+
+def runtime(folder: str) -> None:
+    """Measure how fast an exported model opens; run it where PyTorch is not installed."""
+    code = f"from glip_pl.runtime import Runtime\nRuntime({folder!r})"
+    print(f"runtime: {cpu_seconds(code):.2f} s of CPU, import included")
+
+
+def batches(weights: str) -> None:
+    """Measure batches of one and of eight."""
+    import glip_pl
+
+    model, images = glip_pl.load(weights), [np.asarray(scene) for scene in scenes(64)]
+    rates = {}
+    for size in (1, 8):
+        model.predict(images[:8], PROMPT, batch_size=size)
+        times = []
+        for _ in range(REPEATS):
+            start = time.perf_counter()
+            model.predict(images, PROMPT, batch_size=size)
+            times.append(time.perf_counter() - start)
+        rates[size] = len(images) / min(times)
+    ratio = rates[8] / rates[1]
+    print(f"batches: 1 {rates[1]:.1f}, 8 {rates[8]:.1f} images/s, ratio {ratio:.2f}")
+
+
+def label(weights: str, *, count: int = 2000) -> None:
+    """Measure `glip label` with one process and with two, the start included."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        (root / "in").mkdir()
+        drawn = scenes(100)
+        for k in range(count):
+            drawn[k % len(drawn)].save(root / f"in/{k:05}.jpg")
+        asked = [f"--images=[{root}/in]", f"--prompt={PROMPT}", f"--weights={weights}"]
+        launcher = str(Path(sys.executable).parent / "torchrun")
+        for ranks, start in ((1, [sys.executable]), (2, [launcher, "--nproc_per_node=2"])):
+            command = [*start, "-m", "glip_pl", "label", *asked, f"--output={root}/out{ranks}"]
+            begun = time.perf_counter()
+            subprocess.run(command, capture_output=True, check=True)
+            rate = count / (time.perf_counter() - begun)
+            print(f"label: {ranks} rank(s), {rate:.1f} images/s, the start included")
+
+
+def server(address: str, *, count: int = 5000) -> None:
+    """Measure a running server with one client and with eight."""
+    body = _form(scenes(1)[0])
+    for clients in (1, 8):
+        requests = count if clients > 1 else count // 10
+        begun = time.perf_counter()
+        with ThreadPoolExecutor(clients) as pool:
+            shares = pool.map(_ask, [(address, body, requests // clients)] * clients)
+            answers = [answer for share in shares for answer in share]
+        rate = len(answers) / (time.perf_counter() - begun)
+        times = np.array([seconds for _, seconds in answers]) * 1000
+        failed = {code: n for code, n in Counter(c for c, _ in answers).items() if code != 200}
+        print(
+            f"server: {clients} client(s), {rate:.1f} requests/s, p50 {np.median(times):.1f} ms, "
+            f"p99 {np.percentile(times, 99):.1f} ms, failed {failed or 'none'}"
+        )
+
+
+def _form(image: Image.Image) -> bytes:
+    file = BytesIO()
+    image.save(file, "JPEG")
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n{PROMPT}\r\n'
+    head += f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="x.jpg"\r\n'
+    head += "Content-Type: image/jpeg\r\n\r\n"
+    return head.encode() + file.getvalue() + f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+def _ask(task: tuple[str, bytes, int]) -> list[tuple[int, float]]:
+    address, body, count = task
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
+    answers = []
+    for _ in range(count):
+        begun = time.perf_counter()
+        kind = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+        connection.request("POST", "/v1/detect", body, kind)
+        answer = connection.getresponse()
+        answer.read()
+        answers.append((answer.status, time.perf_counter() - begun))
+    return answers
+
+
+PARTS = {
+    "load": load,
+    "batches": batches,
+    "label": label,
+    "runtime": runtime,
+    "server": server,
+}
+
+
+def main() -> None:
+    """Measure the part that is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("of", help="weights, an exported folder, or the address of a server")
+    chosen = parser.parse_args()
+    PARTS[chosen.part](chosen.of)
+
+
+if __name__ == "__main__":
+    main()
