@@ -23,7 +23,7 @@ def of_words(*phrases):
 
 def weigh(*phrases):
     ids, mapped = of_words(*phrases)
-    return token_weights(ids, mapped, count_phrases(ids.tolist(), mapped.tolist()))
+    return token_weights(ids, mapped, count_phrases(ids, mapped))
 
 
 def test_a_word_that_two_names_share_counts_half():
@@ -44,14 +44,14 @@ def test_phrases_may_overlap():
     mapped = torch.tensor([[1, 1, 1], [0, 0, 1]], dtype=torch.bool)  # "a red cup", "cup"
     ids = torch.tensor([1, 2, 3])
 
-    weights = token_weights(ids, mapped, count_phrases(ids.tolist(), mapped.tolist()))
+    weights = token_weights(ids, mapped, count_phrases(ids, mapped))
 
     assert torch.allclose(weights, torch.tensor([[0.4, 0.4, 0.2], [0, 0, 1]]))
 
 
 def test_without_torch_the_weights_are_the_same():
     ids, mapped = of_words("red cell", "white cell", "platelet")
-    counts = count_phrases(ids.tolist(), mapped.tolist())
+    counts = count_phrases(ids, mapped)
 
     found = token_weights(ids.numpy(), mapped.numpy(), counts)
 

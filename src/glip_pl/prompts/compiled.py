@@ -54,7 +54,7 @@ def compile_chunk(prompt: Prompt, phrase_ids: Sequence[int], tokenizer: Tokenize
     tokens = tokenizer([prompt])
     mapped = positive_map(tokens.offsets[0], prompt.tokens_positive)
     ids = tokens.ids[0]
-    weights = token_weights(ids, mapped, count_phrases(ids.tolist(), mapped.tolist()))
+    weights = token_weights(ids, mapped, count_phrases(ids, mapped))
     return Chunk(prompt, tuple(phrase_ids), tokens, mapped, weights)
 
 
@@ -64,7 +64,7 @@ def weigh_together(chunks: Sequence[Chunk]) -> tuple[Chunk, ...]:
         return tuple(chunks)
     counts = Counter[int]()
     for chunk in chunks:
-        counts += count_phrases(chunk.tokens.ids[0].tolist(), chunk.positive_map.tolist())
+        counts += count_phrases(chunk.tokens.ids[0], chunk.positive_map)
     return tuple(
         replace(chunk, weights=token_weights(chunk.tokens.ids[0], chunk.positive_map, counts))
         for chunk in chunks

@@ -8,7 +8,7 @@ decides; a name that shares nothing is the plain mean of its tokens.
 from __future__ import annotations  # PyTorch is imported where its tensors are asked for.
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
@@ -19,17 +19,16 @@ if TYPE_CHECKING:
 _TINY = np.finfo(np.float32).tiny
 
 
-def count_phrases(ids: Sequence[int], mapped: Sequence[Sequence[bool]]) -> Counter[int]:
+def count_phrases(ids: Tensor | np.ndarray, mapped: Tensor | np.ndarray) -> Counter[int]:
     """Count the phrases that have each token id.
 
     Args:
-        ids: Of the M tokens of a caption.
-        mapped: K rows of M, whether phrase k covers token m.
+        ids: Of the tokens of a caption, [M].
+        mapped: Boolean [K, M], True where phrase k covers token m.
     """
-    counts = Counter[int]()
-    for row in mapped:
-        counts.update({token for token, own in zip(ids, row, strict=True) if own})
-    return counts
+    phrases, tokens = np.asarray(mapped).nonzero()
+    written = np.asarray(ids)[tokens]
+    return Counter(token for _, token in set(zip(phrases.tolist(), written.tolist(), strict=True)))
 
 
 @overload
@@ -56,10 +55,10 @@ def token_weights(
         [K, M]; a row sums to one, or is zero where a phrase covers no token.
     """
     shared = np.array([max(phrases.get(token, 1), 1) for token in ids.tolist()], np.float32)
-    own = np.array(mapped.tolist(), np.float32).reshape(tuple(mapped.shape)) / shared
+    own = np.asarray(mapped) / shared
     weights: np.ndarray = own / np.maximum(own.sum(-1, keepdims=True), _TINY)
     if isinstance(mapped, np.ndarray):
         return weights
     import torch
 
-    return torch.tensor(weights, device=mapped.device)
+    return torch.from_numpy(weights)
