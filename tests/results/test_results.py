@@ -1,13 +1,12 @@
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from helpers import ROOT, write_coco
+from processes import run_apart
 from pytorch_lightning import Trainer
 
 from fusion_plugins.late import LateFusion
@@ -292,18 +291,6 @@ def test_image_files_are_known_by_id(coco):
     assert {i: path.name for i, path in image_files(dataset).items()} == {1: "a.png", 2: "b.png"}
 
 
-def run_in_processes(options):
-    done = subprocess.run(
-        [sys.executable, "-m", "glip_pl", *options],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
 @pytest.mark.slow
 def test_two_processes_write_what_one_writes(shapes_arguments, trained_run, tmp_path):
     arguments = [*shapes_arguments, "--trainer.accelerator=cpu"]
@@ -323,7 +310,7 @@ def test_two_processes_write_what_one_writes(shapes_arguments, trained_run, tmp_
             options += [f"--config={ddp}", "--trainer.strategy.process_group_backend=gloo"]
             options += [f"--trainer.devices={processes}"]
         if processes > 1:
-            run_in_processes(options)
+            run_apart(*options)
         else:
             main(options)
         (path,) = tmp_path.glob(f"runs/test-{processes}/**/predictions.json")

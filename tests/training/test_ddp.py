@@ -1,10 +1,7 @@
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from helpers import CONFIGS, ROOT
+from processes import run_apart
 
 
 def train(arguments, tmp_path, name, *, processes, batch_size):
@@ -26,15 +23,7 @@ def train(arguments, tmp_path, name, *, processes, batch_size):
             f"--config={CONFIGS}/recipe/ddp.yaml",
             "--trainer.strategy.process_group_backend=gloo",
         ]
-    done = subprocess.run(
-        [sys.executable, "-m", "glip_pl", "fit", *options],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_apart("fit", *options)
     (path,) = tmp_path.glob(f"runs/{name}/**/last.ckpt")
     return torch.load(path, weights_only=True)["state_dict"]
 

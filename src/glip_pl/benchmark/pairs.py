@@ -11,8 +11,8 @@ from torch import Tensor
 from glip_pl.benchmark.equality import Comparison, compare
 from glip_pl.benchmark.measure import StageTimes, end_peak, start_peak
 from glip_pl.benchmark.oracle import Oracle, in_transformers
-from glip_pl.benchmark.run import Asked, machine
-from glip_pl.benchmark.workload import Detect, Result, Train, Workload
+from glip_pl.benchmark.run import Asked, machine, workload_of
+from glip_pl.benchmark.workload import Result, Workload
 from glip_pl.system.memory import keep_freed_memory
 from glip_pl.training.task import GroundingTask
 
@@ -55,19 +55,7 @@ def time_pairs(task: GroundingTask, described: Mapping[str, Any], asked: Asked) 
         ValueError: The model is none of the family, a training step has more names than one prompt
             takes, or an image has fewer cells than there are queries.
     """
-    kind: type[Workload] = Train if asked.train else Detect
-    ours = kind(
-        *(task, task.model),
-        names=asked.names,
-        size=asked.size,
-        batch_size=asked.batch_size,
-        precision=asked.precision,
-    )
-    if asked.train and ours.prompts > 1:
-        raise ValueError(
-            f"--names={len(asked.names)} takes {ours.prompts} prompts, and a training prompt is "
-            "one; give fewer"
-        )
+    ours = workload_of(task, asked)
     oracle = Oracle(in_transformers(task, described), ours, train=asked.train)
     keep_freed_memory()
     comparison = None

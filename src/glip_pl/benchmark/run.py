@@ -91,25 +91,35 @@ class Report:
     machine: dict[str, str]
 
 
-def time_model(task: GroundingTask, asked: Asked, *, baseline: bool = False) -> Report:
-    """Time a model, and where asked for the official arrangement of its weights beside it.
+def workload_of(task: GroundingTask, asked: Asked) -> Workload:
+    """Make what is timed of a model.
 
     Raises:
         ValueError: A training step has more names than one prompt takes.
     """
     kind: type[Workload] = Train if asked.train else Detect
-    ours = kind(
+    workload = kind(
         *(task, task.model),
         names=asked.names,
         size=asked.size,
         batch_size=asked.batch_size,
         precision=asked.precision,
     )
-    if asked.train and ours.prompts > 1:
+    if asked.train and workload.prompts > 1:
         raise ValueError(
-            f"--names={len(asked.names)} takes {ours.prompts} prompts, and a training prompt is "
-            "one; give 80 or fewer"
+            f"--names={len(asked.names)} takes {workload.prompts} prompts, and a training prompt "
+            "is one; give 80 or fewer"
         )
+    return workload
+
+
+def time_model(task: GroundingTask, asked: Asked, *, baseline: bool = False) -> Report:
+    """Time a model, and where asked for the official arrangement of its weights beside it.
+
+    Raises:
+        ValueError: A training step has more names than one prompt takes.
+    """
+    ours = workload_of(task, asked)
     reference, expected, prompts = None, None, (ours.prompts, ours.prompts)
     if baseline:
         # Before ours, which may narrow the weights that both share.
