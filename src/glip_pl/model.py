@@ -137,7 +137,10 @@ class GLIP(nn.Module):
         """
         fused = self.fusion(image, text) if extra is None else self.fusion(image, text, extra)
         output: GroundingOutput = self.comparing_head()(fused)
-        return output if self.told == "tokens" else replace(output, told=self.told)
+        if self.told == "tokens":
+            return output
+        added = None if output.extra is None else replace(output.extra, told=self.told)
+        return replace(output, extra=added, told=self.told)
 
     def comparing_head(self) -> nn.Module:
         """Return what compares and places boxes: the plugin's own head, or ours."""

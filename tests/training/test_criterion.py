@@ -111,7 +111,7 @@ def test_boxes_known_beforehand_need_no_matcher():
     assert float(terms["giou"]) == pytest.approx(0, abs=1e-6)
 
 
-def two_names(logits):
+def two_names(logits, **known):
     """The terms for "red cell" and "white cell", the first in the first box, told by phrases."""
     image = make_target(
         [[0, 0, 20, 20]], [0], PromptTemplate().join(["red cell", "white cell"]), [1, 2]
@@ -120,7 +120,7 @@ def two_names(logits):
     asked = replace(image.question, positive_map=weights > 0, weights=weights, size=(20, 60))
     told = replace(output(logits), told="phrases")
     mask = torch.ones(1, logits.shape[-1], dtype=torch.bool)
-    return GroundingCriterion(ATSSMatcher())(told, [asked], [image.truth], mask)
+    return GroundingCriterion(ATSSMatcher())(told, [asked], [image.truth], mask, **known)
 
 
 def test_phrases_in_the_place_of_tokens_by_hand():
@@ -128,6 +128,12 @@ def test_phrases_in_the_place_of_tokens_by_hand():
 
     # Three regions, two phrases: six undecided pairs, one of them positive.
     assert float(terms["token"]) == pytest.approx((0.25 + 5 * 0.75) * 0.25 * math.log(2))
+
+
+def test_regions_whose_box_is_known_learn_phrases_too():
+    logits = torch.randn(1, 3, 4, generator=torch.Generator().manual_seed(0))
+
+    assert two_names(logits, matching=torch.tensor([[0, -1, -1]])) == two_names(logits)
 
 
 def test_a_shared_word_pulls_on_a_phrase_by_its_weight():

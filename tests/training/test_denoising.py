@@ -1,19 +1,21 @@
+from dataclasses import replace
+
 import pytest
 import torch
-from helpers import make_target
+from helpers import Target, make_target
 
 from fusion_plugins.dino import DinoFusion
 from fusion_plugins.late import LateFusion
 from glip_pl.backbones import TinyBackbone
 from glip_pl.fusion import PyramidFeatures, TextFeatures
 from glip_pl.matching import HungarianMatcher, Objects
+from glip_pl.model import GLIP
 from glip_pl.prompts import PromptTemplate
 from glip_pl.text import TinyBert
 from glip_pl.training.criterion import GroundingCriterion
 from glip_pl.training.denoising import (
     Denoising,
     DenoisingSettings,
-    denoising_terms,
     noisy_boxes,
     noisy_names,
 )
@@ -23,9 +25,16 @@ SIZE = (96, 96)
 TWO = [[20.0, 24, 44, 56], [50, 50, 80, 62]]
 
 
+def cats(boxes):
+    """One image of cats, whose name has two tokens."""
+    target = make_target(boxes, [0] * len(boxes), PromptTemplate().join(["cat"]), [1], size=SIZE)
+    both = torch.ones(1, 2, dtype=torch.bool)
+    return Target(replace(target.question, positive_map=both, weights=both / 2), target.truth)
+
+
 def image(boxes):
     """The objects and the truth of one image of cats."""
-    truth = make_target(boxes, [0] * len(boxes), PromptTemplate().join(["cat"]), [1]).truth
+    truth = cats(boxes).truth
     tokens = torch.ones(len(boxes), 2, dtype=torch.bool)
     return Objects(truth.boxes, tokens, SIZE), truth
 
@@ -111,13 +120,13 @@ def features(batch):
 
 def learned(plugin, denoising, *images):
     """The terms of noisy queries."""
-    objects, truths = zip(*(image(boxes) for boxes in images), strict=True)
-    noisy = denoising(objects, truths)
+    questions, truths = zip(*(cats(boxes) for boxes in images), strict=True)
+    criterion = GroundingCriterion(HungarianMatcher())
+    noisy = denoising(criterion.objects(questions, truths), truths)
     fused = plugin(*features(len(images)), noisy.queries)
     output = plugin.head(fused).extra
     mask = torch.ones(len(images), 2, dtype=torch.bool)
-    criterion = GroundingCriterion(HungarianMatcher())
-    return denoising_terms(criterion, output, noisy, objects, mask)
+    return criterion(output, questions, truths, mask, matching=noisy.matching)
 
 
 def numbers(terms):
@@ -148,6 +157,15 @@ def test_images_without_boxes_teach_nothing_but_reach_every_parameter(plugin):
     assert set(numbers(terms).values()) == {0}
     terms["token"].backward()
     assert denoising.label.weight.grad is not None
+
+
+def test_noisy_queries_are_told_by_phrases_where_the_others_are(plugin):
+    glip = GLIP(TinyBackbone(), TinyBert(d_text=24), fusion=plugin, d_model=32, told="phrases")
+    _, noisy = make(TWO)
+
+    output = glip.ground(*features(1), noisy.queries)
+
+    assert output.told == output.extra.told == "phrases"
 
 
 def test_a_plugin_without_extra_queries_is_refused():

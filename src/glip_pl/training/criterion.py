@@ -26,8 +26,7 @@ class GroundingCriterion:
     Each is divided by the number of matched regions over all processes, so that two processes with
     half the batch each see the losses of one.
 
-    An objective with more parts is put together from `objects`, `match` and `terms`: regions whose
-    box is known beforehand, for example, need no matcher but go to `terms` as they are.
+    Regions whose box is known beforehand need no matcher: they are given with their matching.
 
     Args:
         matcher: Pairs regions with boxes; see `FusionPlugin.make_matcher`.
@@ -46,6 +45,8 @@ class GroundingCriterion:
         questions: Sequence[Question],
         truths: Sequence[Truth],
         text_mask: Tensor,
+        *,
+        matching: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Compute the terms, summed over the supervised layers.
 
@@ -54,13 +55,18 @@ class GroundingCriterion:
             questions: One per image, for the positive maps and sizes.
             truths: One per image; crowds are left out.
             text_mask: Boolean [B, M], True where a token is real.
+            matching: The box that each region takes in every layer, [B, N], -1 for none, where it
+                is known beforehand; by default the matcher finds it layer by layer.
         """
         objects = self.objects(questions, truths)
         if output.told == "phrases":
             output, text_mask = compare_phrases(output, questions)
             objects = _showing_phrases(objects, truths, text_mask)
         layers = [
-            self.terms(layer, self.match(layer, objects), objects, text_mask)
+            self.terms(
+                *(layer, self.match(layer, objects) if matching is None else matching),
+                *(objects, text_mask),
+            )
             for layer in (*output.intermediate, output)
         ]
         return {term: torch.stack([layer[term] for layer in layers]).sum() for term in layers[0]}

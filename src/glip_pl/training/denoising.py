@@ -13,10 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from glip_pl.fusion import ExtraQueries
-from glip_pl.head import GroundingOutput
 from glip_pl.matching import Objects
 from glip_pl.structures import Truth
-from glip_pl.training.criterion import GroundingCriterion
 
 # Rows of labels; names of a prompt beyond them begin again with the first.
 _LABELS = 256
@@ -138,26 +136,3 @@ def noisy_names(names: Tensor, asked: Tensor, *, share: float) -> Tensor:
     other = (torch.rand(names.shape, device=names.device) * count).long()
     replaced = torch.rand(names.shape, device=names.device) < share
     return torch.where(replaced, other, names)
-
-
-def denoising_terms(
-    criterion: GroundingCriterion,
-    output: GroundingOutput,
-    noisy: NoisyQueries,
-    objects: Sequence[Objects],
-    text_mask: Tensor,
-) -> dict[str, Tensor]:
-    """Compute the terms of the extra queries, summed over the layers; nothing is matched.
-
-    Args:
-        criterion: What the other queries learn by.
-        output: What the head says of the extra queries.
-        noisy: What they should become.
-        objects: The boxes, per image.
-        text_mask: Boolean [B, M], True where a token is real.
-    """
-    layers = [
-        criterion.terms(layer, noisy.matching, objects, text_mask)
-        for layer in (*output.intermediate, output)
-    ]
-    return {term: torch.stack([layer[term] for layer in layers]).sum() for term in layers[0]}

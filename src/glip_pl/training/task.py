@@ -25,7 +25,7 @@ from glip_pl.structures import Batch, Detections
 from glip_pl.system.seeds import seed_of
 from glip_pl.text import TextEncoder
 from glip_pl.training.criterion import GroundingCriterion
-from glip_pl.training.denoising import Denoising, DenoisingSettings, denoising_terms
+from glip_pl.training.denoising import Denoising, DenoisingSettings
 from glip_pl.training.names import refuse_other_names
 from glip_pl.training.optim import Cosine, OptimizerSettings, Plateau, Schedule
 from glip_pl.training.screen import wrapped
@@ -227,16 +227,17 @@ class GroundingTask(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Weigh and sum the loss terms of a batch."""
         mask, truths, noisy = batch.tokens.mask, batch.known(), None
-        objects = self.criterion.objects(batch.questions, truths)
         if self.denoising is not None:
-            noisy = self.denoising(objects, truths)
+            noisy = self.denoising(self.criterion.objects(batch.questions, truths), truths)
         output = self.model(batch.images, batch.mask, batch.tokens, noisy and noisy.queries)
         terms = self.criterion(output, batch.questions, truths, mask)
         logged = {f"train/{name}": term for name, term in terms.items() if self.loss_weights[name]}
         loss = self._weighed(terms)
         if noisy is not None:
             assert output.extra is not None
-            known = denoising_terms(self.criterion, output.extra, noisy, objects, mask)
+            known = self.criterion(
+                output.extra, batch.questions, truths, mask, matching=noisy.matching
+            )
             logged["train/denoising"] = self._weighed(known)
             loss = loss + logged["train/denoising"]
         self.log_dict(logged, batch_size=len(batch))
