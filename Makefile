@@ -28,16 +28,23 @@ RECIPES := $(call names,src/glip_pl/configs/recipe)
 quoted = '$(subst ','\'',$(value $(1)))'
 # --name=VALUE where VALUE was given, and nothing where not.
 option = $(if $(value $(2)),--$(1)=$(call quoted,$(2)))
+comma := ,
+empty :=
+blank := $(empty) $(empty)
+# Several values, parted by commas, or by blanks where there is no comma.
+several = $(if $(findstring $(comma),$(value $(1))),$(subst $(comma),' ',$(call quoted,$(1))),$(subst $(blank),' ',$(strip $(call quoted,$(1)))))
+# The same, parted by commas, as a list of JSON.
+list = '["$(subst $(comma),"$(comma)",$(subst ','\'',$(subst ",\",$(subst \,\\,$(value $(1))))))"]'
 
 GLIP    := $(VENV)/bin/glip
 # The files of MiniLM serve MODEL=small, and official models as their vocabulary.
-SETUP   := $(VENV)/.ready $(if $(filter small glip_% grounding_dino_% mm_grounding_dino_% llmdet_%,$(MODEL))$(value WEIGHTS),$(VENV)/.ready-small)
+SETUP   := $(VENV)/.ready $(if $(filter small glip_% grounding_dino_% mm_grounding_dino_% llmdet_%,$(value MODEL))$(value WEIGHTS),$(VENV)/.ready-small)
 TRAINED  = $(call option,ckpt_path,CKPT) $(call option,weights,WEIGHTS)
 ROOT     = $(call option,data.root,DATA_ROOT)
 # What the weights knew before: scored beside the target, and replayed.
-KEPT     = $(if $(RETAIN),--trainer.num_sanity_val_steps=-1 \
-	--trainer.callbacks+=glip_pl.tuning.guard.ForgettingGuard --trainer.callbacks.sets='[$(RETAIN)]')
-REPLAYED = $(if $(REPLAY),--data.replay.data=$(REPLAY) --data.replay.share=0.5)
+KEPT     = $(if $(value RETAIN),--trainer.num_sanity_val_steps=-1 \
+	--trainer.callbacks+=glip_pl.tuning.guard.ForgettingGuard --trainer.callbacks.sets=$(call list,RETAIN))
+REPLAYED = $(if $(value REPLAY),--data.replay.data=$(call quoted,REPLAY) --data.replay.share=0.5)
 MORE     = $(value ARGS)
 
 .DEFAULT_GOAL := help
@@ -47,9 +54,9 @@ MORE     = $(value ARGS)
 help: ## List the targets and their settings
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 	@echo
-	@echo "  MODEL=$(MODEL) or one of: $(MODELS)" | fold -sw 78
+	@printf '  MODEL=%s or one of: %s\n' $(call quoted,MODEL) '$(MODELS)' | fold -sw 78
 	@echo "  FUSION= one of: $(FUSIONS), or of an installed plugin" | fold -sw 78
-	@echo "  DATA=$(DATA) or one of: $(DATAS)" | fold -sw 78
+	@printf '  DATA=%s or one of: %s\n' $(call quoted,DATA) '$(DATAS)' | fold -sw 78
 	@echo "  RECIPE= none or several, in this order, of: $(RECIPES)" | fold -sw 78
 	@echo "  WEIGHTS= a converted folder, an official .pth, or a published name: glip_t"
 	@echo "  RETAIN= sets that the weights know, scored beside DATA: RETAIN=bccd"
@@ -88,7 +95,7 @@ data: $(VENV)/.ready ## Fetch DATA, into DATA_ROOT (glip data fetch)
 
 train: check-names $(SETUP) ## Train MODEL with FUSION on DATA by RECIPE (glip fit)
 	$(GLIP) fit $(call option,model,MODEL) $(call option,data,DATA) $(call option,fusion,FUSION) \
-		$(foreach name,$(RECIPE),--recipe=$(name)) $(ROOT) $(TRAINED) $(KEPT) $(REPLAYED) $(MORE)
+		$(call option,recipe,RECIPE) $(ROOT) $(TRAINED) $(KEPT) $(REPLAYED) $(MORE)
 
 evaluate: check-names $(SETUP) ## Test CKPT or WEIGHTS on DATA (glip test)
 	$(if $(value CKPT)$(value WEIGHTS),,@echo "pass CKPT=path of a checkpoint, for example CKPT=runs/deep-tiny-shapes/version_0/checkpoints/best.ckpt"; exit 2)
@@ -102,20 +109,23 @@ predict: $(SETUP) ## Detect with CKPT or WEIGHTS in IMAGE what PROMPT names
 # What is trained already is shown as it is.
 demo: MODEL = small
 demo: check-names $(VENV)/.ready $(VENV)/.ready-small ## Train late and deep on DATA, and try them
+	@model=$$(basename -- $(call quoted,MODEL)); data=$$(basename -- $(call quoted,DATA)); set --; \
 	for fusion in late deep; do \
-		ls runs/$$fusion-$(MODEL)-$(DATA)/version_*/checkpoints/best.ckpt >/dev/null 2>&1 \
+		run="runs/$$fusion-$${model%.yaml}-$${data%.yaml}"; \
+		newest() { ls -t "$$run"/version_*/checkpoints/best.ckpt 2>/dev/null | head -1; }; \
+		[ -n "$$(newest)" ] \
 		|| $(GLIP) fit $(call option,model,MODEL) $(call option,data,DATA) --fusion=$$fusion $(ROOT) $(MORE) \
 		|| exit; \
-	done
-	$(GLIP) demo --weights="[$$(ls -t runs/late-$(MODEL)-$(DATA)/version_*/checkpoints/best.ckpt | head -1),$$(ls -t runs/deep-$(MODEL)-$(DATA)/version_*/checkpoints/best.ckpt | head -1)]" \
-		$(call option,examples,IMAGE)
+		set -- "$$@" --weights+="$$(newest)"; \
+	done; \
+	$(GLIP) demo "$$@" $(call option,examples,IMAGE)
 
 compare: $(VENV)/.ready ## Compare the test runs of RUNS="folder folder"
-	$(if $(value RUNS),,@echo 'pass RUNS="folder folder" of two test runs'; exit 2)
-	$(GLIP) compare $(value RUNS) $(MORE)
+	$(if $(value RUNS),,@echo 'pass RUNS="folder folder" of two test runs, with a comma where names have blanks'; exit 2)
+	$(GLIP) compare $(call several,RUNS) $(MORE)
 
 benchmark: $(VENV)/.ready $(VENV)/.ready-small ## Time MODEL=glip_t, CKPT or WEIGHTS by stages
-	$(GLIP) benchmark $(if $(value CKPT)$(value WEIGHTS),$(TRAINED),$(if $(filter-out tiny,$(MODEL)),--model=$(MODEL))) $(MORE)
+	$(GLIP) benchmark $(if $(value CKPT)$(value WEIGHTS),$(TRAINED),$(if $(filter-out tiny,$(value MODEL)),$(call option,model,MODEL))) $(MORE)
 
 parity: $(VENV)/.ready $(VENV)/.ready-small ## Compare with official GLIP's values in GOLDEN
 	$(if $(value GOLDEN),,@echo "pass GOLDEN=folder of values that official GLIP computed"; exit 2)

@@ -1,5 +1,6 @@
 """The Makefile: complete, true, and passing values on as they were typed."""
 
+import json
 import os
 import re
 import shutil
@@ -23,8 +24,9 @@ def make(tmp_path):
     """Run make where `glip` prints its arguments, one in each line, in the place of running."""
     programs = tmp_path / "venv/bin"
     programs.mkdir(parents=True)
-    (programs / "glip").write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
-    (programs / "glip").chmod(0o755)
+    for name in ("glip", "python"):
+        (programs / name).write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+        (programs / name).chmod(0o755)
 
     def run(*arguments, ready=True):
         for name in (".ready", ".ready-small") if ready else ():
@@ -73,30 +75,77 @@ def test_a_target_that_runs_a_command_has_its_name():
     assert renamed == {"train": "fit", "evaluate": "test"}
 
 
-ODD = """men's shoes. a $100 bill "x" $(HOME) `id`; #1"""
+ODD = """men's shoes. a $100 bill "x" $(HOME) `id`; \\ #1"""
+SETTINGS = set(re.findall(r"^([A-Z_]+) +\?=", MAKEFILE, re.MULTILINE))
+# Programs, the folder of all that is installed, and words of the shell.
+NOT_VALUES = {"PYTHON", "VENV", "ARGS"}
+FORGETTING = "--trainer.callbacks.sets="
+# What each target makes of its settings.
+PASSED = {
+    "train": {
+        **{"MODEL": "--model=", "DATA": "--data=", "FUSION": "--fusion=", "RECIPE": "--recipe="},
+        **{"DATA_ROOT": "--data.root=", "CKPT": "--ckpt_path=", "WEIGHTS": "--weights="},
+        **{"RETAIN": FORGETTING, "REPLAY": "--data.replay.data="},
+    },
+    "evaluate": {
+        **{"DATA": "--data=", "DATA_ROOT": "--data.root="},
+        **{"CKPT": "--ckpt_path=", "WEIGHTS": "--weights="},
+    },
+    "predict": {
+        **{"CKPT": "--ckpt_path=", "WEIGHTS": "--weights=", "IMAGE": "--image="},
+        **{"PROMPT": "--prompt=", "OUTPUT": "--output="},
+    },
+    "data": {"DATA": "", "DATA_ROOT": "--root="},
+    "demo": {
+        **{"MODEL": "--model=", "DATA": "--data=", "DATA_ROOT": "--data.root="},
+        "IMAGE": "--examples=",
+    },
+    "compare": {"RUNS": ""},
+    "benchmark": {"CKPT": "--ckpt_path=", "WEIGHTS": "--weights="},
+    "parity": {"GOLDEN": ""},
+}
 
 
-@pytest.mark.parametrize(
-    ("variable", "option", "target"),
-    [
-        ("PROMPT", "prompt", "predict"),
-        ("IMAGE", "image", "predict"),
-        ("CKPT", "ckpt_path", "predict"),
-        ("OUTPUT", "output", "predict"),
-        ("DATA_ROOT", "data.root", "train"),
-        ("DATA_ROOT", "root", "data"),
-        ("DATA", "data", "train"),
-        ("WEIGHTS", "weights", "evaluate"),
-    ],
-)
-def test_a_value_reaches_the_command_as_it_was_typed(variable, option, target, make):
-    needed = {"CKPT": "x.ckpt", "IMAGE": "x.jpg", "PROMPT": "cat."} if target == "predict" else {}
-    given = {**needed, variable: ODD}
+def test_the_list_of_what_is_passed_has_every_setting_and_every_target_that_takes_one():
+    takes = {
+        target
+        for target, recipe in re.findall(r"^([a-z-]+):[^\n]*\n((?:\t[^\n]*\n)+)", MAKEFILE, re.M)
+        if target not in INTERNAL | {"help"}
+        and re.search(r"\$\((TRAINED|ROOT|KEPT)\)|value [A-Z]|\$\(call \w+,(\w+,)?[A-Z]", recipe)
+    }
 
-    status, lines = make(target, *(f"{name}={value}" for name, value in given.items()))
+    assert set().union(*PASSED.values()) == SETTINGS - NOT_VALUES
+    assert set(PASSED) == takes
+
+
+@pytest.mark.parametrize("target", PASSED)
+def test_every_value_reaches_the_command_as_it_was_typed(target, make):
+    typed = {name: f"{ODD} {name}" for name in SETTINGS - NOT_VALUES - {"RUNS"}}
+    if target == "compare":
+        typed["RUNS"] = f"{ODD} a,{ODD} RUNS"
+
+    status, lines = make(target, *(f"{name}={value}" for name, value in typed.items()))
 
     assert status == 0
-    assert f"--{option}={ODD}" in lines
+    for name, option in PASSED[target].items():
+        value = json.dumps([typed[name]]) if option == FORGETTING else typed[name]
+        assert option + value.split(",")[-1] in lines
+    if target == "compare":
+        assert f"{ODD} a" in lines
+
+
+def test_the_model_of_a_benchmark_is_passed_where_no_weights_are(make):
+    assert f"--model={ODD}" in make("benchmark", f"MODEL={ODD}")[1]
+
+
+def test_runs_are_parted_by_blanks_where_there_is_no_comma(make):
+    assert make("compare", "RUNS=first's  $2")[1] == ["compare", "first's", "$2"]
+
+
+def test_several_sets_are_retained(make):
+    assert (
+        f'{FORGETTING}["bccd","my \\"own\\".yaml"]' in make("train", 'RETAIN=bccd,my "own".yaml')[1]
+    )
 
 
 def test_further_options_are_words_of_the_shell(make):
@@ -110,7 +159,7 @@ def test_training_passes_names_and_leaves_the_rest_to_the_command(make):
 
     assert lines == [
         *("fit", "--model=small", "--data=shapes", "--fusion=mine"),
-        *("--recipe=pretrain", "--recipe=ddp"),
+        "--recipe=pretrain ddp",
     ]
 
 

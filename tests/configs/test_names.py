@@ -47,8 +47,9 @@ def test_a_value_may_follow_its_option_after_a_blank():
     assert files(expand("test", ["--data", "bccd"]))[-1] == "data/bccd.yaml"
 
 
-def test_recipes_may_be_several():
-    typed = ["--model=glip_l", "--recipe=pretrain,pretrain_glip_l", "--recipe=ddp"]
+@pytest.mark.parametrize("between", [",", " "])
+def test_recipes_may_be_several(between):
+    typed = ["--model=glip_l", f"--recipe=pretrain{between}pretrain_glip_l", "--recipe=ddp"]
 
     assert files(expand("fit", typed))[-3:] == [
         "recipe/pretrain.yaml",
@@ -170,3 +171,12 @@ def test_a_wrong_name_is_told_before_anything_heavy_is_imported():
 
 def test_data_sets_lie_in_the_folder_that_the_readme_names():
     assert names.data_folder() == ROOT / "data"
+
+
+def test_the_path_of_a_recipe_may_have_blanks(tmp_path):
+    recipe = tmp_path / "my recipe.yaml"
+    recipe.write_text("trainer: {max_epochs: 3}")
+
+    assert files(expand("fit", ["--model=tiny", f"--recipe={recipe}"]))[-1].endswith(
+        "my recipe.yaml"
+    )

@@ -45,7 +45,8 @@ def expand(command: str, args: Sequence[str]) -> list[str]:
 
     Args:
         command: fit, validate or test; only `fit` needs a model that no checkpoint describes.
-        args: What was typed after the command. A recipe may be several, with commas between.
+        args: What was typed after the command. A recipe may be several, with commas or blanks
+            between.
 
     Raises:
         ValueError: A name is not known.
@@ -59,7 +60,7 @@ def expand(command: str, args: Sequence[str]) -> list[str]:
             rest.append(_moved(token))
             continue
         value = value if equals else next(tokens, "")
-        chosen[option.removeprefix("--")] += value.split(",")
+        chosen[option.removeprefix("--")] += [n for part in value.split(",") for n in _names(part)]
     if not any(chosen.values()):
         return rest
     if command == "fit" and not chosen["model"]:
@@ -77,6 +78,13 @@ def expand(command: str, args: Sequence[str]) -> list[str]:
         *(f"--config={config}" for kind in KINDS for config in configs[kind]),
         *rest,
     ]
+
+
+def _names(part: str) -> list[str]:
+    """Part names at their blanks, but no path of a file."""
+    words = part.split()
+    missing = any(_is_path(word) and not Path(word).is_file() for word in words)
+    return [part] if Path(part).is_file() or missing or not words else words
 
 
 def _config(kind: str, name: str) -> str:
