@@ -38,10 +38,10 @@ FAST = {"lr": 1e-3, "backbone_lr": 1e-3, "text_lr": 1e-3, "warmup_steps": 30}
 # What each way changes of the task.
 WAYS: dict[str, dict[str, Any]] = {
     "full": {"optimizer": SLOW},
-    "freeze": {"optimizer": SLOW, "freeze": ["backbone", "text"]},
-    "linear": {"optimizer": FAST, "tune": "linear"},
-    "prompt": {"optimizer": FAST, "tune": "prompt"},
-    "lora": {"optimizer": FAST, "tune": "lora"},
+    "freeze": {"optimizer": SLOW, "tuning": {"freeze": ["backbone", "text"]}},
+    "linear": {"optimizer": FAST, "tuning": {"mode": "linear"}},
+    "prompt": {"optimizer": FAST, "tuning": {"mode": "prompt"}},
+    "lora": {"optimizer": FAST, "tuning": {"mode": "lora"}},
     "replay": {"optimizer": SLOW},
 }
 

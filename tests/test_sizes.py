@@ -16,7 +16,6 @@ FILES = {
     "src/glip_pl/data/datasets/detection.py": "its sampling of names waits to be divided",
     "src/glip_pl/data/formats/webdataset/webdataset.py": "reader and writer of one format",
     "src/glip_pl/data/module.py": "waits to be divided",
-    "src/glip_pl/training/task.py": "waits to be divided",
 }
 OPTIONS = "each parameter is an option, with its help in the docstring"
 FUNCTIONS = {
@@ -26,7 +25,6 @@ FUNCTIONS = {
     "commands/predict.py predict": OPTIONS,
     "inference/predictor.py predict": OPTIONS,
     "data/module.py __init__": OPTIONS,
-    "training/task.py __init__": OPTIONS,
     "fusion_plugins/dino.py __init__": "one part of the published model a line",
     "blending/run.py blend_weights": "half of it is its help",
     "results/comparison.py compare_runs": "half of it is its help",

@@ -15,7 +15,7 @@ from glip_pl.matching.atss import centerness_target
 from glip_pl.model import GLIP
 from glip_pl.prompts import Prompt
 from glip_pl.structures import Batch, Sample, Truth
-from glip_pl.training.criterion import GroundingCriterion
+from glip_pl.training.criterion import InclusiveCriterion
 from glip_pl.weights.official.conversion import official_tensors
 from parity.case import Case, Stage, compare, differing
 from parity.recipe import recipe_image, recipe_task
@@ -69,7 +69,7 @@ def check_training(case: Case) -> Iterator[Stage]:
 def _step(model: GLIP, batch: Batch) -> tuple[GroundingOutput, dict[str, Tensor]]:
     """Run a batch forward and backward."""
     output = model(batch.images, batch.mask, batch.tokens)
-    criterion = GroundingCriterion(ATSSMatcher(), inclusive=True)
+    criterion = InclusiveCriterion(ATSSMatcher())
     terms = criterion(output, batch.questions, batch.known(), batch.tokens.mask)
     torch.stack([weight * terms[term] for term, (weight, _) in TERMS.items()]).sum().backward()
     return output, terms
@@ -78,7 +78,7 @@ def _step(model: GLIP, batch: Batch) -> tuple[GroundingOutput, dict[str, Tensor]
 def _positives(case: Case, output: GroundingOutput, batch: Batch) -> Iterator[Stage]:
     """Compare which anchors take a box, and what is wanted of and predicted at them."""
     arrays = case.arrays
-    criterion = GroundingCriterion(ATSSMatcher(), inclusive=True)
+    criterion = InclusiveCriterion(ATSSMatcher())
     objects = criterion.objects(batch.questions, batch.known())
     matching = criterion.match(output, objects)
     yield compare("gt_index_per_anchor", matching, arrays["gt_index_per_anchor"], atol=0)

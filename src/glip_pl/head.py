@@ -47,6 +47,21 @@ class GroundingOutput:
     told: Told = "tokens"
 
 
+@dataclass(frozen=True)
+class HeadStart:
+    """Where the two scales of GLIP's head start; what was trained replaces them.
+
+    Attributes:
+        initial_temperature: Of τ. GLIP starts from 1; a lower one lets alignment grow faster where
+            regions and words are learned from scratch.
+        initial_box_scale: Of the levels' scales. GLIP starts from 1; offsets, in tenths of an
+            anchor, then take hundreds of steps to reach the size that they need.
+    """
+
+    initial_temperature: float = 0.1
+    initial_box_scale: float = 8.0
+
+
 class AnchorBoxes(nn.Linear):
     """Boxes that move and scale a prior; see `glip_pl.boxes.decode`."""
 
@@ -113,10 +128,7 @@ class GroundingHead(Alignment):
         d_model: Width of the regions.
         d_token: Width of the tokens.
         num_levels: Pyramid levels; each has its own scale of the box offsets.
-        initial_temperature: Start value of τ. GLIP starts from 1; a lower one lets alignment grow
-            faster where regions and words are learned from scratch.
-        initial_box_scale: Start value of the levels' scales. GLIP starts from 1; offsets, in tenths
-            of an anchor, then take hundreds of steps to reach the size that they need.
+        start: Start values of temperature and scales.
         prior_probability: See `Alignment`.
     """
 
@@ -126,18 +138,18 @@ class GroundingHead(Alignment):
         d_token: int,
         *,
         num_levels: int = 5,
-        initial_temperature: float = 0.1,
-        initial_box_scale: float = 8.0,
+        start: HeadStart | None = None,
         prior_probability: float = 0.01,
     ) -> None:
+        start = start or HeadStart()
         super().__init__(
             d_model,
             d_token,
-            initial_temperature=initial_temperature,
+            initial_temperature=start.initial_temperature,
             prior_probability=prior_probability,
         )
         self.box_offset = AnchorBoxes(d_model)
-        self.level_scale = nn.Parameter(torch.full((num_levels,), initial_box_scale))
+        self.level_scale = nn.Parameter(torch.full((num_levels,), start.initial_box_scale))
         self.centerness = nn.Linear(d_model, 1)
         nn.init.normal_(self.centerness.weight, std=0.01)
         nn.init.zeros_(self.centerness.bias)

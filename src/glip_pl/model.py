@@ -7,14 +7,13 @@ See GLIP, Fig. 2 (https://arxiv.org/abs/2112.03857).
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal, Self, get_args
 
 from torch import Tensor, nn
 
 from glip_pl.backbones import FPN, Backbone, Neck
 from glip_pl.fusion import ExtraQueries, FusionPlugin, PyramidFeatures, TextFeatures
-from glip_pl.head import GroundingHead, GroundingOutput
+from glip_pl.head import GroundingHead, GroundingOutput, HeadStart
 from glip_pl.layers.alignment import Told
 from glip_pl.prompts.tokens import TokenBatch
 from glip_pl.text import TextEncoder
@@ -32,12 +31,8 @@ class GLIP(nn.Module):
         text: Token ids to token features.
         fusion: Where image and text meet.
         d_model: Width of the pyramid and of the regions.
-        extra_levels: Pyramid levels beyond the backbone's coarsest.
-        drop_block: Share of cells that the pyramid drops in training.
-        neck: Makes the pyramid from the channels of the backbone's maps and `d_model`; by default a
-            feature pyramid network of `extra_levels` and `drop_block`.
-        initial_temperature: Start value of the head's temperature.
-        initial_box_scale: Start value of the head's scale of box offsets.
+        neck: Makes the pyramid from the channels of the backbone's maps and `d_model`.
+        head: Where GLIP's head starts, for plugins that bring none of their own.
         told: What a box is told by: each token of a phrase, as in GLIP, or the phrase as a whole,
             in which what names share counts less; for names that share words.
 
@@ -57,29 +52,20 @@ class GLIP(nn.Module):
         *,
         fusion: FusionPlugin,
         d_model: int = 256,
-        extra_levels: int = 2,
-        drop_block: float = 0.0,
-        neck: Callable[[Sequence[int], int], Neck] | None = None,
-        initial_temperature: float = 0.1,
-        initial_box_scale: float = 8.0,
+        neck: Callable[[Sequence[int], int], Neck] = FPN,
+        head: HeadStart | None = None,
         told: Told = "tokens",
     ) -> None:
         super().__init__()
         self.told = told
         self.backbone = backbone
-        if neck is None:
-            neck = partial(FPN, extra_levels=extra_levels, drop_block=drop_block)
         self.fpn = neck(backbone.channels, d_model)
         self.strides = self.fpn.output_strides(backbone.strides)
         self.text = text
         self.fusion = fusion
         if fusion.own_head() is None:
             self.head = GroundingHead(
-                d_model,
-                fusion.d_token,
-                num_levels=len(self.strides),
-                initial_temperature=initial_temperature,
-                initial_box_scale=initial_box_scale,
+                d_model, fusion.d_token, num_levels=len(self.strides), start=head
             )
         self.frozen: tuple[Part, ...] = ()
         self.prompt: TunedPrompt | None = None

@@ -1,5 +1,7 @@
 """Ways to write names, and what a model that reads each name alone makes of them."""
 
+from functools import partial
+
 import pytest
 import torch
 from helpers import write_coco
@@ -8,7 +10,7 @@ from fusion_plugins.late import LateFusion
 from glip_pl.audit import variants_of
 from glip_pl.audit.run import ENSEMBLE, Auditor
 from glip_pl.audit.variants import plural, with_article
-from glip_pl.backbones import TinyBackbone
+from glip_pl.backbones import FPN, TinyBackbone
 from glip_pl.data import CategoryDetection
 from glip_pl.inference.ensemble import join_prompts
 from glip_pl.inference.postprocess import PostProcess
@@ -58,7 +60,9 @@ def test_a_model_that_reads_each_name_alone_does_not_mind_their_order(tmp_path):
     dataset.connect(text.tokenizer)
     torch.manual_seed(0)
     fusion = LateFusion(d_model=32, d_text=32, num_layers=1)
-    model = GLIP(TinyBackbone(16), text, fusion=fusion, d_model=32, extra_levels=0).eval()
+    model = GLIP(
+        TinyBackbone(16), text, fusion=fusion, d_model=32, neck=partial(FPN, extra_levels=0)
+    ).eval()
     torch.nn.init.zeros_(model.head.prior_bias)
     orders = [v for v in variants_of(dataset.names) if v.name in ("as given", "order 1", "order 2")]
     auditor = Auditor(model, dataset, orders)

@@ -5,8 +5,7 @@ from command_line import parse
 from helpers import CONFIGS, ROOT
 from jsonargparse import Namespace
 
-from glip_pl.commands.plugin_options import current_option, plugin_options
-from glip_pl.weights.class_paths import with_current_paths
+from glip_pl.commands.plugin_options import plugin_options
 
 
 def options(given=(), **defaults):
@@ -26,31 +25,6 @@ def test_what_is_said_of_the_plugin_itself_comes_first():
 def test_an_option_of_no_plugin_is_refused_with_the_nearest_name():
     with pytest.raises(ValueError, match=r"num_layer is no option .* did you mean num_layers"):
         options(num_layer=3)
-
-
-def test_an_option_of_before_is_the_plugins_today():
-    assert current_option("--model.num_layers=1") == "--fusion_defaults.num_layers=1"
-
-
-def test_a_file_of_before_is_read_as_it_was_meant():
-    before = {"model": {"d_model": 8, "num_layers": 2}}
-
-    assert with_current_paths(before) == {
-        "model": {"d_model": 8},
-        "fusion_defaults": {"num_layers": 2},
-    }
-
-
-def test_a_checkpoint_of_before_loses_what_its_plugin_has_itself():
-    fusion = {"class_path": "x.Y", "init_args": {"num_layers": 2}}
-    before = {"backbone": {}, "text": {}, "fusion": fusion, "num_layers": 2, "d_model": 8}
-
-    assert with_current_paths(before) == {
-        "backbone": {},
-        "text": {},
-        "fusion": fusion,
-        "d_model": 8,
-    }
 
 
 def test_a_fusion_takes_the_depth_of_its_model():

@@ -7,7 +7,7 @@ import torch
 from fusion_plugins.deep import DeepFusion
 from fusion_plugins.late import LateFusion
 from fusion_plugins.query import QueryFusion
-from glip_pl.backbones import SwinBackbone, TinyBackbone
+from glip_pl.backbones import FPN, SwinBackbone, TinyBackbone
 from glip_pl.commands.export import export
 from glip_pl.data import Pipeline
 from glip_pl.data.collate import collate
@@ -28,7 +28,7 @@ def small_model(fusion, text=None, backbone=None):
     text = text or TinyBert(d_text=64, num_layers=1)
     plugin = fusion(d_model=32, d_text=text.d_text, num_layers=1)
     backbone = backbone or TinyBackbone(16)
-    return GLIP(backbone, text, fusion=plugin, d_model=32, extra_levels=1).eval()
+    return GLIP(backbone, text, fusion=plugin, d_model=32, neck=partial(FPN, extra_levels=1)).eval()
 
 
 def detect(model, image):

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from helpers import make_sample
@@ -6,7 +8,7 @@ from torch import nn
 from fusion_plugins.deep import DeepFusion
 from fusion_plugins.late import LateFusion
 from fusion_plugins.query import QueryFusion
-from glip_pl.backbones import SwinBackbone, TinyBackbone
+from glip_pl.backbones import FPN, SwinBackbone, TinyBackbone
 from glip_pl.data.collate import collate
 from glip_pl.inference.detector import Detector, TextCache
 from glip_pl.inference.postprocess import PostProcess
@@ -29,7 +31,13 @@ def model(plugin="deep", text=None):
     torch.manual_seed(0)
     kind, arguments = PLUGINS[plugin]
     fusion = kind(d_model=32, d_text=128, **arguments)
-    built = GLIP(TinyBackbone(), text or TinyBert(), fusion=fusion, d_model=32, extra_levels=0)
+    built = GLIP(
+        TinyBackbone(),
+        text or TinyBert(),
+        fusion=fusion,
+        d_model=32,
+        neck=partial(FPN, extra_levels=0),
+    )
     nn.init.zeros_(built.head.prior_bias)
     return built.eval()
 

@@ -1,5 +1,6 @@
 import json
 import subprocess
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ from processes import run_apart
 from pytorch_lightning import Trainer
 
 from fusion_plugins.late import LateFusion
-from glip_pl.backbones import TinyBackbone
+from glip_pl.backbones import FPN, TinyBackbone
 from glip_pl.cli import main
 from glip_pl.data import (
     CategoryDetection,
@@ -56,7 +57,7 @@ def run_test(root, directory, **options):
         fusion=LateFusion(d_model=64, d_text=128),
         d_model=64,
         d_text=128,
-        extra_levels=0,
+        neck=partial(FPN, extra_levels=0),
         # An untrained model is sure of nothing.
         postprocess=PostProcess(score_threshold=0.0, max_detections=20),
     )

@@ -18,19 +18,19 @@ class Parsed(GroundingCLI):
         pass
 
 
-def arguments(*configs):
-    paths = (CONFIGS / "base.yaml", *configs)
-    return ["fit", *(f"--config={path}" for path in paths)]
+def arguments(*given):
+    named = (str(one) for one in (CONFIGS / "base.yaml", *given))
+    return ["fit", *(one if one.startswith("--") else f"--config={one}" for one in named)]
 
 
 # To describe all options takes as long as to read them; it is done once.
 _described = []
 
 
-def parse(*configs):
-    """Parse configuration files without building anything; give the run's options."""
+def parse(*given):
+    """Parse options and the paths of files without building anything; return the run's options."""
     if not _described:
-        _described.append(Parsed(arguments(*configs)))
+        _described.append(Parsed(arguments(*given)))
     (cli,) = _described
-    cli.parse_arguments(cli.parser, arguments(*configs))
+    cli.parse_arguments(cli.parser, arguments(*given))
     return cli.config.fit

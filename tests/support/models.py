@@ -27,7 +27,7 @@ def describe(fusion: str = "late.LateFusion") -> dict:
             "init_args": {**sizes, "num_layers": 1},
         },
         **sizes,
-        "extra_levels": 0,
+        "neck": {"class_path": "glip_pl.backbones.FPN", "init_args": {"extra_levels": 0}},
     }
 
 

@@ -1,5 +1,7 @@
 """Small models of every kind, for tests of what is done to a model."""
 
+from functools import partial
+
 import torch
 from helpers import make_sample
 from torch import nn
@@ -7,7 +9,7 @@ from torch import nn
 from fusion_plugins.deep import DeepFusion
 from fusion_plugins.late import LateFusion
 from fusion_plugins.query import QueryFusion
-from glip_pl.backbones import SwinBackbone, TinyBackbone
+from glip_pl.backbones import FPN, SwinBackbone, TinyBackbone
 from glip_pl.data.collate import collate
 from glip_pl.model import GLIP
 from glip_pl.text import TinyBert
@@ -32,7 +34,11 @@ def built(fusion="deep", *, swin=False):
         backbone = SwinBackbone(16, (1, 1, 2, 1), num_heads=(1, 1, 2, 2), window=4, drop_path=0.0)
     text = TinyBert(d_text=64, num_layers=1)
     model = GLIP(
-        backbone, text, fusion=kind(d_model=32, d_text=64, **arguments), d_model=32, extra_levels=0
+        backbone,
+        text,
+        fusion=kind(d_model=32, d_text=64, **arguments),
+        d_model=32,
+        neck=partial(FPN, extra_levels=0),
     )
     for name, parameter in model.named_parameters():
         if "level_attention.bias" in name:

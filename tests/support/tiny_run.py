@@ -1,6 +1,7 @@
 """The smallest run that still draws everything: crops, colours, negatives, captions, dropout."""
 
 import warnings
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -8,7 +9,7 @@ from helpers import write_coco
 from pytorch_lightning import Callback, Trainer, seed_everything
 
 from fusion_plugins.query import QueryFusion
-from glip_pl.backbones import TinyBackbone
+from glip_pl.backbones import FPN, TinyBackbone
 from glip_pl.data import CategoryDetection, GroundingDataModule, Pipeline
 from glip_pl.data.datasets.base import GroundingDataset
 from glip_pl.text import TinyBert
@@ -50,7 +51,7 @@ def tiny_task(**options: object) -> GroundingTask:
         ),
         d_model=16,
         d_text=32,
-        extra_levels=0,
+        neck=partial(FPN, extra_levels=0),
         optimizer=OptimizerSettings(warmup_steps=2),
         **options,  # type: ignore[arg-type]
     )

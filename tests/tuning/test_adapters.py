@@ -64,5 +64,5 @@ def test_an_adapter_of_another_base_is_refused(tmp_path):
 
 
 def test_a_checkpoint_without_adapters_is_told(tmp_path):
-    with pytest.raises(ValueError, match=r"no adapters.*--model\.tune=lora"):
+    with pytest.raises(ValueError, match=r"no adapters.*--model\.tuning\.mode=lora"):
         save_adapter({"state_dict": {}}, tmp_path / "a.safetensors")

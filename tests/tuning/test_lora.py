@@ -148,7 +148,7 @@ def test_a_text_cache_notices_an_adapter_that_is_switched_off():
 
 
 def test_a_rank_of_nothing_is_refused():
-    with pytest.raises(ValueError, match=r"model\.lora\.rank=0.*1 or more"):
+    with pytest.raises(ValueError, match=r"model\.tuning\.lora\.rank=0.*1 or more"):
         LoraSettings(rank=0)
 
 

@@ -52,7 +52,7 @@ def test_what_is_frozen_stays_in_evaluation():
 
 
 def test_nothing_left_to_learn_is_refused():
-    with pytest.raises(ValueError, match=r"model\.tune=linear with model\.freeze=\['head'\]"):
+    with pytest.raises(ValueError, match=r"mode=linear with model\.tuning\.freeze=\['head'\]"):
         Tuning("linear", ("head",)).prepare(built(), lambda: None)
 
 
@@ -150,8 +150,12 @@ def test_blocks_of_a_swin_are_counted_from_above():
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["linear", "prompt", "lora"])
 def test_every_mode_trains_saves_whole_weights_and_resumes(mode, shapes_arguments, tmp_path):
-    arguments = [*shapes_arguments, "--trainer.limit_train_batches=1", f"--model.tune={mode}"]
-    arguments += ["--trainer.limit_val_batches=1", "--trainer.gradient_clip_val=1"]
+    arguments = [*shapes_arguments, f"--model.tuning.mode={mode}"]
+    arguments += [
+        "--trainer.limit_train_batches=1",
+        "--trainer.limit_val_batches=1",
+        "--trainer.gradient_clip_val=1",
+    ]
     main(["fit", *arguments])
     path = tmp_path / "runs/run/version_0/checkpoints/last.ckpt"
 

@@ -240,10 +240,10 @@ class Train(Workload):
             return Result(self._loss().detach()[None], torch.zeros(1), None)
 
     def _loss(self) -> Tensor:
-        batch, weights = self.batch, self.task.loss_weights
+        batch = self.batch
         output = self.ground(batch.tokens)
         terms = self.task.criterion(output, batch.questions, batch.known(), batch.tokens.mask)
-        return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        return self.task.loss_weights.total(terms)
 
 
 def _boxes(size: tuple[int, int], generator: torch.Generator) -> Tensor:

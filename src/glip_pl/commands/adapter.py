@@ -19,7 +19,7 @@ def run(args: list[str]) -> None:
 
 
 def save(checkpoint: str, output: Path) -> None:
-    """Write the adapters of a run with model.tune=lora as a small file.
+    """Write the adapters of a run with model.tuning.mode=lora as a small file.
 
     Args:
         checkpoint: A .ckpt of that run.

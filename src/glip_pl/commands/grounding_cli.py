@@ -11,8 +11,9 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.utilities import rank_zero_info
 
 from glip_pl.commands.parser import CommandParser
-from glip_pl.commands.plugin_options import current_option, plugin_options
+from glip_pl.commands.plugin_options import plugin_options
 from glip_pl.commands.resume import WORDS, newest, overridden
+from glip_pl.configs.moved import current_options
 from glip_pl.configs.names import HERE, expand
 from glip_pl.data import GroundingDataModule
 from glip_pl.plugins import fusion_plugins
@@ -121,7 +122,7 @@ class GroundingCLI(LightningCLI):
         # Lightning starts further processes.
         assert isinstance(args, list)
         command, *given = args
-        given = [current_option(token) for token in expand(command, given)]
+        given = current_options(expand(command, given))
         self.config = parser.parse_args([command, *given])
         options = plugin_options(self.config[command], given)
         if options:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from glip_pl.configs.names import HANDED_ON, KINDS
+from glip_pl.configs.moved import OF_BEFORE
+from glip_pl.configs.names import KINDS
 
 _PACKAGE = Path(__file__).parents[1]
 _PLAIN = {
@@ -57,7 +58,7 @@ def _known() -> dict[str, set[str]]:
     trainer = Path(lightning.origin).parent if lightning and lightning.origin else _PACKAGE
     return {
         "trainer": _arguments(trainer / "trainer/trainer.py", "Trainer"),
-        "model": _arguments(_PACKAGE / "training/task.py", "GroundingTask") | {*HANDED_ON},
+        "model": _arguments(_PACKAGE / "training/task.py", "GroundingTask") | {*OF_BEFORE},
         "data": _arguments(_PACKAGE / "data/module.py", "GroundingDataModule"),
     }
 

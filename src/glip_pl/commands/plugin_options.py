@@ -10,18 +10,10 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from glip_pl.configs.names import HANDED_ON
 from glip_pl.configs.reading import load_checked
 from glip_pl.plugins import fusion_plugins
 
 _FUSION = "--model.fusion."
-
-
-def current_option(token: str) -> str:
-    """Return an option that was once the model's, ``--model.num_layers=1``, as it is today."""
-    option, equals, value = token.partition("=")
-    name = option.removeprefix("--model.")
-    return f"--fusion_defaults.{name}{equals}{value}" if name in HANDED_ON else token
 
 
 def plugin_options(config: Namespace, given: Sequence[str]) -> dict[str, Any]:

@@ -22,9 +22,6 @@ PLUGINS = "glip_pl.fusion"
 # What `glip fit` takes where a name is given, but none of this kind.
 DEFAULT_MODEL, DEFAULT_FUSION = "tiny", "deep"
 
-# Options of fusion plugins that were once the model's, which handed them on.
-HANDED_ON = ("num_layers", "dropout", "anchor_scale", "still_start", "checkpoint_layers")
-
 
 def data_folder() -> Path:
     """Return the folder of the data sets: ``data/`` of a checkout, and in a wheel a copy of it."""

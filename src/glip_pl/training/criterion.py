@@ -14,9 +14,6 @@ from glip_pl.matching import Matcher, Objects, Regions
 from glip_pl.structures import Question, Truth
 from glip_pl.training.losses import box_giou_loss, box_l1_loss, token_focal_loss, token_target
 
-# Pixels by which a box counted with inclusive ends is smaller on each side, seen from its centre.
-_INCLUSIVE_INSET = 0.5
-
 
 class GroundingCriterion:
     """Turn the head's output, the questions and the truths of a batch into unweighted loss terms.
@@ -30,14 +27,15 @@ class GroundingCriterion:
 
     Args:
         matcher: Pairs regions with boxes; see `FusionPlugin.make_matcher`.
-        inclusive: Measure centerness, the GIoU loss and "inside" as official GLIP does, whose boxes
-            end one pixel earlier there while IoU and offsets are the same. The difference is half a
-            pixel; it matters for reproducing a published training run only.
+
+    Attributes:
+        inset: Pixels by which a box is smaller on each side where "inside" is asked.
     """
 
-    def __init__(self, matcher: Matcher, *, inclusive: bool = False) -> None:
+    inset = 0.0
+
+    def __init__(self, matcher: Matcher) -> None:
         self.matcher = matcher
-        self.inclusive = inclusive
 
     def __call__(
         self,
@@ -73,14 +71,12 @@ class GroundingCriterion:
 
     def objects(self, questions: Sequence[Question], truths: Sequence[Truth]) -> list[Objects]:
         """Return the boxes of each image that can be learned: all but crowds."""
-        # Inclusive ends move the centre and the far side by half a pixel towards each other.
-        inset = _INCLUSIVE_INSET if self.inclusive else 0.0
         return [
             Objects(
                 truth.boxes[~truth.crowd],
                 (truth.shows[~truth.crowd].float() @ question.positive_map.float()) > 0,
                 question.size,
-                inset,
+                self.inset,
             )
             for question, truth in zip(questions, truths, strict=True)
         ]
@@ -122,12 +118,7 @@ class GroundingCriterion:
             device=truth.device,
         ).repeat_interleave(matched.sum(1), dim=0)
         distance = box_l1_loss(predicted, truth, extents)
-        if self.inclusive:
-            priors, predicted, truth = inclusive(priors), inclusive(predicted), inclusive(truth)
-            # A box thinner than a pixel has no inclusive end; it counts as having no width.
-            predicted = torch.cat(
-                [predicted[:, :2], torch.maximum(predicted[:, :2], predicted[:, 2:])], dim=-1
-            )
+        priors, predicted, truth = self.framed(priors, predicted, truth)
         centerness = self.matcher.centerness(priors, predicted, truth)
         weight = self.matcher.weights(centerness)
         count, weights = _mean_over_processes(matched.sum().float(), weight.sum())
@@ -144,6 +135,33 @@ class GroundingCriterion:
             )
             terms["centerness"] = quality / count
         return terms
+
+    def framed(
+        self, priors: Tensor, predicted: Tensor, truth: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return boxes [R, 4] as centerness and the GIoU loss measure them."""
+        return priors, predicted, truth
+
+
+class InclusiveCriterion(GroundingCriterion):
+    """Measure centerness, the GIoU loss and "inside" as official GLIP does.
+
+    Its boxes end one pixel earlier there, while IoU and offsets are the same. The difference is
+    half a pixel; it matters for reproducing a published training run only.
+    """
+
+    # Inclusive ends move the centre and the far side by half a pixel towards each other.
+    inset = 0.5
+
+    def framed(
+        self, priors: Tensor, predicted: Tensor, truth: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """See `GroundingCriterion`."""
+        predicted = inclusive(predicted)
+        start, end = predicted[:, :2], predicted[:, 2:]
+        # A box thinner than a pixel has no inclusive end; it counts as having no width.
+        predicted = torch.cat([start, torch.maximum(start, end)], dim=-1)
+        return inclusive(priors), predicted, inclusive(truth)
 
 
 def compare_phrases(

@@ -49,7 +49,7 @@ def write_checkpoint(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     about = read_weights(like).about
-    described = {key: v for key, v in task.hparams.items() if key not in ("tune", "freeze", "lora")}
+    described = {key: v for key, v in task.hparams.items() if key != "tuning"}
     checkpoint = {
         "state_dict": {f"model.{name}": value for name, value in state.items()},
         "hyper_parameters": described,

@@ -4,7 +4,8 @@ Which region takes which box is decided before (`glip_pl.matching`), and by how 
 term is divided after (`glip_pl.training.criterion`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,26 @@ from torchvision.ops import generalized_box_iou_loss
 
 from glip_pl.boxes import to_cxcywh
 from glip_pl.layers.precision import at_least_fp32
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """What each term is multiplied by before all are summed up; one of 0 is left out."""
+
+    token: float = 1.0
+    giou: float = 2.0
+    l1: float = 0.0
+    centerness: float = 1.0
+
+    def total(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """Weigh and sum the terms that a criterion returns."""
+        weights = asdict(self)
+        return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+
+    def counted(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the terms that weigh anything."""
+        weights = asdict(self)
+        return {name: term for name, term in terms.items() if weights[name]}
 
 
 def token_focal_loss(

@@ -3,10 +3,15 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
+import torch
+from pytorch_lightning import Trainer
+from pytorch_lightning.plugins.precision import MixedPrecision
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 
 class Schedule(ABC):
@@ -96,7 +101,7 @@ class OptimizerSettings:
         """Give the factor of the learning rates at a step."""
         return min(1.0, 0.001 + 0.999 * step / max(self.warmup_steps, 1))
 
-    def groups(self, model: nn.Module) -> list[dict[str, object]]:
+    def groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """Group trainable parameters by part (the first name of their path), rate and decay."""
         rates = self._rates()
         below = {
@@ -143,6 +148,44 @@ class OptimizerSettings:
 
     def _decay(self, part: str) -> float:
         return self.prompt_weight_decay if part == "prompt" else self.weight_decay
+
+
+def configured(
+    groups: Sequence[dict[str, Any]],
+    settings: OptimizerSettings,
+    schedule: Schedule | Plateau,
+    trainer: Trainer,
+) -> OptimizerLRSchedulerConfig:
+    """Return AdamW and its schedule as Lightning takes them.
+
+    Args:
+        groups: Parameters, as `OptimizerSettings.groups` returns them.
+        settings: Learning rates and warm-up.
+        schedule: How they change after the warm-up.
+        trainer: Knows how long the run is.
+    """
+    # The fused step is the fastest and takes no memory, but Lightning refuses to clip gradients for
+    # it in mixed precision; None lets torch choose.
+    fused = None if isinstance(trainer.precision_plugin, MixedPrecision) else True
+    optimizer = torch.optim.AdamW(groups, lr=settings.lr, weight_decay=0.0, fused=fused)
+    if isinstance(schedule, Plateau):
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {
+                "scheduler": ReduceLROnPlateau(optimizer, mode="max", **asdict(schedule)),
+                "interval": "epoch",
+                # An epoch without validation has no new score to judge by.
+                "frequency": trainer.check_val_every_n_epoch or 1,
+                "monitor": "val/score",
+            },
+        }
+    total = trainer.estimated_stepping_batches
+
+    def factor(step: int) -> float:
+        return settings.warmup(step) * schedule(step / total)
+
+    scheduler = LambdaLR(optimizer, factor)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
 def layers_above(module: nn.Module) -> dict[str, int]:

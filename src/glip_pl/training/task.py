@@ -1,51 +1,43 @@
-"""GroundingTask, the LightningModule: steps, optimizer and metrics around the GLIP network."""
+"""GroundingTask, the LightningModule: how the GLIP network learns, and what a run remembers.
+
+How it is evaluated lies in `glip_pl.training.evaluation`.
+"""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
-from pytorch_lightning import LightningModule
-from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.utilities import rank_zero_info
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import ReduceLROnPlateau
-from torchmetrics import Metric
 
-from glip_pl.backbones import Backbone, Neck
-from glip_pl.data import GroundingDataModule
+from glip_pl.backbones import FPN, Backbone, Neck
 from glip_pl.fusion import FusionPlugin
+from glip_pl.head import HeadStart
 from glip_pl.inference.detector import Detector
 from glip_pl.inference.postprocess import PostProcess, default_aggregate
 from glip_pl.layers.alignment import Told
-from glip_pl.model import GLIP, Part
-from glip_pl.structures import Batch, Detections
+from glip_pl.matching import Matcher
+from glip_pl.model import GLIP
+from glip_pl.structures import Batch
 from glip_pl.system.seeds import seed_of
 from glip_pl.text import TextEncoder
 from glip_pl.training.criterion import GroundingCriterion
 from glip_pl.training.denoising import Denoising, DenoisingSettings
+from glip_pl.training.evaluation import Evaluated
+from glip_pl.training.losses import LossWeights
 from glip_pl.training.names import refuse_other_names
-from glip_pl.training.optim import Cosine, OptimizerSettings, Plateau, Schedule
+from glip_pl.training.optim import Cosine, OptimizerSettings, Plateau, Schedule, configured
 from glip_pl.training.screen import wrapped
-from glip_pl.tuning import LoraSettings, Mode, Tuning
+from glip_pl.tuning import Tuning
 from glip_pl.tuning.checkpoint import fold, unfold
 from glip_pl.tuning.fixed_prompt import tuned_prompt
 from glip_pl.tuning.summary import summary
 
 
-@dataclass(frozen=True)
-class LossWeights:
-    """Weights of the loss terms; see `glip_pl.training.criterion`."""
-
-    token: float = 1.0
-    giou: float = 2.0
-    l1: float = 0.0
-    centerness: float = 1.0
-
-
-class GroundingTask(LightningModule):
+class GroundingTask(Evaluated):
     """Train and evaluate a grounded detector.
 
     Args:
@@ -54,23 +46,17 @@ class GroundingTask(LightningModule):
         fusion: The fusion plugin.
         d_model: Width of the pyramid and of the regions.
         d_text: Width of the text features; must be that of the text encoder.
-        extra_levels: Pyramid levels beyond the backbone's coarsest.
-        drop_block: Share of cells that the pyramid drops in training; GLIP has 0.3.
-        neck: What makes the pyramid, where it is not the feature pyramid network of these levels.
-        initial_temperature: Start value of the head's temperature; GLIP has 1.
-        initial_box_scale: Start value of the head's scale of box offsets; GLIP has 1.
+        neck: Makes the pyramid; see `GLIP`.
+        head: Where GLIP's head starts, for plugins that bring none of their own.
         told: What a box is told by: each token of a phrase, as in GLIP, or the phrase as a whole.
-        inclusive_losses: Measure box losses as official GLIP does; see `GroundingCriterion`.
+        criterion: Turns output and truth into loss terms; official GLIP's is `InclusiveCriterion`.
         loss_weights: Weights of the loss terms.
         denoising: Adds queries that start from true boxes with noise, for plugins that take such;
             see `glip_pl.training.denoising`.
         optimizer: Learning rates and weight decay.
         schedule: How the learning rates change after the warm-up.
         postprocess: How scores become detections.
-        tune: What learns: all parts ("full"), the head alone ("linear"), offsets of one prompt
-            ("prompt"), or small additions to the weights ("lora"); see `glip_pl.tuning`.
-        freeze: Parts that stay as they are, whatever `tune` says.
-        lora: How large the additions of "lora" are.
+        tuning: What learns, and by how much is added to it; see `glip_pl.tuning`.
 
     Raises:
         ValueError: `d_text` is not the width of the text encoder, or the plugin takes no extra
@@ -85,21 +71,16 @@ class GroundingTask(LightningModule):
         fusion: FusionPlugin,
         d_model: int = 256,
         d_text: int = 768,
-        extra_levels: int = 2,
-        drop_block: float = 0.0,
-        neck: Callable[[Sequence[int], int], Neck] | None = None,
-        initial_temperature: float = 0.1,
-        initial_box_scale: float = 8.0,
+        neck: Callable[[Sequence[int], int], Neck] = FPN,
+        head: HeadStart | None = None,
         told: Told = "tokens",
-        inclusive_losses: bool = False,
+        criterion: Callable[[Matcher], GroundingCriterion] = GroundingCriterion,
         loss_weights: LossWeights | None = None,
         denoising: DenoisingSettings | None = None,
         optimizer: OptimizerSettings | None = None,
         schedule: Schedule | Plateau | None = None,
         postprocess: PostProcess | None = None,
-        tune: Mode = "full",
-        freeze: list[Part] | None = None,
-        lora: LoraSettings | None = None,
+        tuning: Tuning | None = None,
     ) -> None:
         super().__init__()
         if text.d_text != d_text:
@@ -120,40 +101,24 @@ class GroundingTask(LightningModule):
             # could not be loaded with `weights_only=True`, so only the weights are kept.
             self.hparams.clear()
         self.model = GLIP(
-            backbone,
-            text,
-            fusion=fusion,
-            d_model=d_model,
-            extra_levels=extra_levels,
-            drop_block=drop_block,
-            neck=neck,
-            initial_temperature=initial_temperature,
-            initial_box_scale=initial_box_scale,
-            told=told,
+            backbone, text, fusion=fusion, d_model=d_model, neck=neck, head=head, told=told
         )
-        self.criterion = GroundingCriterion(fusion.make_matcher(), inclusive=inclusive_losses)
-        self.loss_weights = asdict(loss_weights or LossWeights())
+        self.criterion = criterion(fusion.make_matcher())
+        self.loss_weights = loss_weights or LossWeights()
         self.denoising = None if denoising is None else Denoising(d_model, denoising)
         self.optimizer_settings = optimizer or OptimizerSettings()
         self.schedule = schedule or Cosine()
         chosen = postprocess or PostProcess()
         chosen = replace(chosen, aggregate=chosen.aggregate or default_aggregate(told))
         self.detector = Detector(self.model, chosen)
-        self.tuning = Tuning(tune, tuple(freeze or ()), lora or LoraSettings())
+        self.tuning = tuning or Tuning()
         self._is_tuned = False
         self.class_names: list[str] = []
         # Whether a run may be resumed on data of another vocabulary.
         self.takes_new_names = False
         self.trained_on: list[str] = []
-        self.metrics = nn.ModuleDict()
-        self.results: dict[str, float] = {}
         # Of the whole run: a resumed one goes on with that of its checkpoint.
         self._seed = torch.initial_seed()
-
-    @property
-    def _data(self) -> GroundingDataModule:
-        data: GroundingDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
-        return data
 
     def configure_model(self) -> None:
         """Let a closed-set text encoder learn the names of the training data; choose what learns.
@@ -180,8 +145,7 @@ class GroundingTask(LightningModule):
         data.connect(text.tokenizer)
         sets = data.test if stage == "test" else data.val
         kind = "test" if stage == "test" else "val"
-        for name, dataset in sets.items():
-            self.metrics[f"{kind}/{name}"] = dataset.make_metric()
+        self.metrics.prepare(kind, sets)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember what the training data named, and at which size images are evaluated."""
@@ -231,113 +195,23 @@ class GroundingTask(LightningModule):
             noisy = self.denoising(self.criterion.objects(batch.questions, truths), truths)
         output = self.model(batch.images, batch.mask, batch.tokens, noisy and noisy.queries)
         terms = self.criterion(output, batch.questions, truths, mask)
-        logged = {f"train/{name}": term for name, term in terms.items() if self.loss_weights[name]}
-        loss = self._weighed(terms)
+        weights = self.loss_weights
+        logged = {f"train/{name}": term for name, term in weights.counted(terms).items()}
+        loss = weights.total(terms)
         if noisy is not None:
             assert output.extra is not None
             known = self.criterion(
                 output.extra, batch.questions, truths, mask, matching=noisy.matching
             )
-            logged["train/denoising"] = self._weighed(known)
+            logged["train/denoising"] = weights.total(known)
             loss = loss + logged["train/denoising"]
         self.log_dict(logged, batch_size=len(batch))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
         return loss
 
-    def _weighed(self, terms: Mapping[str, Tensor]) -> Tensor:
-        return torch.stack([self.loss_weights[name] * term for name, term in terms.items()]).sum()
-
-    # Lightning's type lacks lists, but takes them: callbacks get the detections and can draw them.
-    def validation_step(  # type: ignore[override]
-        self, batch: Batch, batch_idx: int, dataloader_idx: int = 0
-    ) -> list[Detections]:
-        """Detect, and update the metric of the set that the batch comes from."""
-        return self._evaluate(batch, f"val/{self._data.val_names[dataloader_idx]}")
-
-    # As for `validation_step`.
-    def test_step(  # type: ignore[override]
-        self, batch: Batch, batch_idx: int, dataloader_idx: int = 0
-    ) -> list[Detections]:
-        """See `validation_step`."""
-        return self._evaluate(batch, f"test/{self._data.test_names[dataloader_idx]}")
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> list[Detections]:
-        """Detect."""
-        return self.detector(batch)
-
-    def _evaluate(self, batch: Batch, key: str) -> list[Detections]:
-        detections = self.predict_step(batch, 0)
-        metric = self.metrics[key]
-        assert isinstance(metric, Metric)
-        metric.update(detections, batch.questions, batch.known())
-        return detections
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the metrics of every validation set; a learning rate may fall by them."""
-        self._log_metrics("val")
-        last = self.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-        if self.trainer.state.fn != "fit" or self.trainer.sanity_checking or not last:
-            return
-        for config in self.trainer.lr_scheduler_configs:
-            if isinstance(config.scheduler, ReduceLROnPlateau) and self.results:
-                config.scheduler.step(next(iter(self.results.values())))
-
-    def on_test_epoch_end(self) -> None:
-        """Log the metrics of every test set."""
-        self._log_metrics("test")
-
-    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Step the schedules, but for `Plateau`, which has stepped by then.
-
-        Lightning lets it step after the checkpoints of an epoch are written, so that a resumed run
-        would go on with a learning rate that is still too high.
-        """
-        if not isinstance(scheduler, ReduceLROnPlateau):
-            scheduler.step()
-
-    def _log_metrics(self, kind: str) -> None:
-        self.results = {}
-        for key, metric in self.metrics.items():
-            if key.startswith(f"{kind}/"):
-                assert isinstance(metric, Metric)
-                values = {f"{key}/{name}": float(value) for name, value in metric.compute().items()}
-                metric.reset()
-                if not self.results:
-                    # One name for "the" score, whatever the data: checkpoints are chosen by it.
-                    self.log(f"{kind}/score", next(iter(values.values())), prog_bar=True)
-                self.results |= values
-        self.log_dict(self.results)
-
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with a learning rate per part, warmed up and then scheduled over the whole run."""
-        settings = self.optimizer_settings
-        # The fused step is the fastest and takes no memory, but Lightning refuses to clip gradients
-        # for it in mixed precision; None lets torch choose.
-        fused = None if isinstance(self.trainer.precision_plugin, MixedPrecision) else True
-        groups = settings.groups(self.model)
+        groups = self.optimizer_settings.groups(self.model)
         if self.denoising is not None:
             groups.append({"params": list(self.denoising.parameters()), "name": "denoising"})
-        optimizer = torch.optim.AdamW(groups, lr=settings.lr, weight_decay=0.0, fused=fused)
-        if isinstance(self.schedule, Plateau):
-            plateau = ReduceLROnPlateau(optimizer, mode="max", **asdict(self.schedule))
-            return {
-                "optimizer": optimizer,
-                "lr_scheduler": {
-                    "scheduler": plateau,
-                    "interval": "epoch",
-                    # An epoch without validation has no new score to judge by.
-                    "frequency": self.trainer.check_val_every_n_epoch or 1,
-                    "monitor": "val/score",
-                },
-            }
-        total = self.trainer.estimated_stepping_batches
-        schedule = self.schedule
-
-        def factor(step: int) -> float:
-            return settings.warmup(step) * schedule(step / total)
-
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
+        return configured(groups, self.optimizer_settings, self.schedule, self.trainer)

@@ -47,8 +47,8 @@ def save_adapter(checkpoint: Mapping[str, Any], path: Path) -> None:
     unmerged: Mapping[str, Tensor] = checkpoint.get(UNMERGED, {})
     if not unmerged:
         raise ValueError(
-            "the checkpoint has no adapters of its own; train with --model.tune=lora, or use the "
-            "whole checkpoint"
+            "the checkpoint has no adapters of its own; train with --model.tuning.mode=lora, or "
+            "use the whole checkpoint"
         )
     if path.exists():
         raise ValueError(f"{str(path)!r} exists already; name a new file, or remove it first")

@@ -38,6 +38,6 @@ def unfold(checkpoint: dict[str, Any], module: nn.Module) -> None:
     if not unmerged or set(state) != expected:
         raise ValueError(
             "the checkpoint was not tuned with the adapters that this run has; resume with the "
-            "model.tune, model.freeze and model.lora of its run, or begin anew with --weights"
+            "model.tuning of its run, or begin anew with --weights"
         )
     checkpoint["state_dict"] = state

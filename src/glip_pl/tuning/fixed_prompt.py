@@ -20,14 +20,15 @@ def tuned_prompt(data: GroundingDataModule, text: TextEncoder) -> TunedPrompt:
     for dataset in sets:
         if not isinstance(dataset, CategoryDetection):
             raise ValueError(
-                f"model.tune=prompt needs one prompt for all images, but {dataset.annotations!r} "
-                "has captions; use sets of categories, or model.tune=lora"
+                "model.tuning.mode=prompt needs one prompt for all images, but "
+                f"{dataset.annotations!r} has captions; use sets of categories, or "
+                "model.tuning.mode=lora"
             )
         caption, ids = _read(dataset, text.tokenizer)
         found[caption] = ids
     if len(found) != 1:
         raise ValueError(
-            "model.tune=prompt needs one prompt, but the sets have "
+            "model.tuning.mode=prompt needs one prompt, but the sets have "
             f"{' and '.join(repr(c[:60]) for c in found)}; tune for sets of the same names"
         )
     ((caption, ids),) = found.items()
@@ -43,9 +44,9 @@ def _read(dataset: CategoryDetection, tokenizer: Tokenizer) -> tuple[str, Tensor
     count = tokenizer.count([prompt.caption])[0]
     if count > tokenizer.max_tokens:
         raise ValueError(
-            f"model.tune=prompt needs a prompt that is read at once, but the {len(dataset.names)} "
-            f"names of {dataset.annotations!r} take {count} tokens of {tokenizer.max_tokens}; name "
-            "fewer things, or use model.tune=lora"
+            "model.tuning.mode=prompt needs a prompt that is read at once, but the "
+            f"{len(dataset.names)} names of {dataset.annotations!r} take {count} "
+            f"tokens of {tokenizer.max_tokens}; name fewer things, or use model.tuning.mode=lora"
         )
     tokens = tokenizer([prompt])
     return prompt.caption, tokens.ids[0, tokens.mask[0]]

@@ -34,7 +34,9 @@ class LoraSettings:
 
     def __post_init__(self) -> None:
         if self.rank < 1:
-            raise ValueError(f"model.lora.rank={self.rank} adds nothing; give 1 or more, often 8")
+            raise ValueError(
+                f"model.tuning.lora.rank={self.rank} adds nothing; give 1 or more, often 8"
+            )
 
 
 class Adapter(nn.Module):

@@ -47,8 +47,9 @@ class Tuning:
         _MODES[self.mode](model, learning, self.lora, tuned_prompt)
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise ValueError(
-                f"nothing is left to learn: model.tune={self.mode} with model.freeze="
-                f"{list(self.freeze)}; take parts out of model.freeze, or choose another model.tune"
+                f"nothing is left to learn: model.tuning.mode={self.mode} with model.tuning.freeze="
+                f"{list(self.freeze)}; take parts out of model.tuning.freeze, or choose another "
+                "model.tuning.mode"
             )
 
 

@@ -7,7 +7,7 @@ names for good. A class that moves leaves its old path here.
 from functools import cache
 from typing import Any
 
-from glip_pl.configs.names import HANDED_ON
+from glip_pl.configs.moved import HANDED_ON, current_model
 
 # What was at "glip_pl.<old>" is at "glip_pl.<new>": modules, and classes that were renamed.
 _MOVED = {
@@ -51,10 +51,10 @@ def with_current_paths(described: Any) -> Any:
 
     Every ``class_path`` is that of today, and arguments that are gone are left out, unless they
     have a value that nothing does today: the parser then names it. What a model once handed on to
-    its plugin is among ``fusion_defaults`` now.
+    its parts stands where they are described.
     """
     if isinstance(described, dict):
-        described = _without_handed_on(described)
+        described = _with_current_options(described)
         current = {key: with_current_paths(value) for key, value in described.items()}
         if isinstance(path := current.get("class_path"), str):
             current["class_path"] = current_path(path)
@@ -71,18 +71,21 @@ def with_current_paths(described: Any) -> Any:
     return described
 
 
-def _without_handed_on(described: dict[str, Any]) -> dict[str, Any]:
-    """Move or leave out what the model of a file or of a checkpoint handed on to its plugin."""
+def _with_current_options(described: dict[str, Any]) -> dict[str, Any]:
+    """Move what the model of a file or of a checkpoint handed on to its parts."""
     if {"backbone", "text", "fusion"} <= described.keys():
-        # A checkpoint, in which the plugin's own arguments have it, too.
-        return {name: value for name, value in described.items() if name not in HANDED_ON}
+        # A checkpoint, in which the plugin's own arguments have what it was given, too.
+        own = {name: value for name, value in described.items() if name not in HANDED_ON}
+        return current_model(own, whole=True)
     model = described.get("model")
-    if not isinstance(model, dict) or model.keys().isdisjoint(HANDED_ON):
+    if not isinstance(model, dict):
         return described
     handed_on = {name: model[name] for name in HANDED_ON if name in model}
     kept = {name: value for name, value in model.items() if name not in handed_on}
-    defaults = {**handed_on, **described.get("fusion_defaults", {})}
-    return {**described, "model": kept, "fusion_defaults": defaults}
+    current = {**described, "model": current_model(kept, whole=False)}
+    if handed_on:
+        current["fusion_defaults"] = {**handed_on, **described.get("fusion_defaults", {})}
+    return current
 
 
 @cache  # A second call would wrap the loader of the first.

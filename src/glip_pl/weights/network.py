@@ -11,6 +11,7 @@ from typing import Any
 
 from glip_pl.backbones import Backbone
 from glip_pl.fusion import FusionPlugin
+from glip_pl.head import HeadStart
 from glip_pl.model import GLIP
 from glip_pl.plugins import fusion_plugins
 from glip_pl.text import TextEncoder
@@ -53,11 +54,12 @@ def build_network(described: Mapping[str, Any], *, trust: Sequence[str] = ()) ->
             raise ValueError(f"{given['class_path']} is no {part}: derive it from {kind.__name__}")
     sizes = [name for name in inspect.signature(GLIP).parameters if name not in PARTS]
     given = {name: described[name] for name in sizes if name in described}
-    neck = given.get("neck")
-    if isinstance(neck, Mapping):
+    if isinstance(neck := given.get("neck"), Mapping):
         # A neck is built by the network, which knows the channels of its backbone.
         neck_class: Callable[..., Any] = load_class(neck["class_path"], trust)
         given["neck"] = partial(neck_class, **dict(neck.get("init_args") or {}))
+    if isinstance(head := given.get("head"), Mapping):
+        given["head"] = HeadStart(**head)
     network = GLIP(**built, **given)
     return network.eval()
 

@@ -81,11 +81,12 @@ class Architecture:
             },
             "d_model": self.d_model,
             "d_text": self.d_text,
-            "extra_levels": 2,
-            "drop_block": 0.3,
-            "initial_temperature": 1.0,
-            "initial_box_scale": 1.0,
-            "inclusive_losses": True,
+            "neck": {
+                "class_path": "glip_pl.backbones.FPN",
+                "init_args": {"extra_levels": 2, "drop_block": 0.3},
+            },
+            "head": {"initial_temperature": 1.0, "initial_box_scale": 1.0},
+            "criterion": {"class_path": "glip_pl.training.criterion.InclusiveCriterion"},
         }
 
 
