@@ -64,7 +64,7 @@ def run(data: str, fusion: str, shots: int, seed: int, steps: int, output: Path)
     chosen = CategoryDetection(**entry["init_args"])
     chosen.load(ROOT / described["root"])
     # Copies make one epoch of the whole training: loaders start once, and one state is saved.
-    copies = math.ceil(steps * BATCH / len(chosen))
+    copies = math.ceil(steps * BATCH / len(chosen.records))
     name = f"{data}-{fusion}-shot{shots}-seed{seed}"
     override = output / f"{name}.yaml"
     override.write_text(yaml.safe_dump({"data": {"train": [entry] * copies}}, sort_keys=False))

@@ -13,9 +13,7 @@ FILES = {
     "fusion_plugins/dino.py": "one plugin is one file; what others can use lies in layers/",
     "src/glip_pl/backbones/swin.py": "one backbone, of which each part is of use to it alone",
     "src/glip_pl/benchmark/workload.py": "the steps of one benchmark, which are timed alike",
-    "src/glip_pl/data/datasets/detection.py": "its sampling of names waits to be divided",
     "src/glip_pl/data/formats/webdataset/webdataset.py": "reader and writer of one format",
-    "src/glip_pl/data/module.py": "waits to be divided",
 }
 OPTIONS = "each parameter is an option, with its help in the docstring"
 FUNCTIONS = {

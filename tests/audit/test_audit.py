@@ -12,6 +12,7 @@ from glip_pl.audit.run import ENSEMBLE, Auditor
 from glip_pl.audit.variants import plural, with_article
 from glip_pl.backbones import FPN, TinyBackbone
 from glip_pl.data import CategoryDetection
+from glip_pl.data.datasets.samples import SampleContext
 from glip_pl.inference.ensemble import join_prompts
 from glip_pl.inference.postprocess import PostProcess
 from glip_pl.model import GLIP
@@ -55,9 +56,9 @@ def test_a_model_that_reads_each_name_alone_does_not_mind_their_order(tmp_path):
     boxes = {"a.png": [(1, (2, 3, 20, 20)), (3, (30, 5, 20, 30))]}
     write_coco(tmp_path, boxes, names=names)
     dataset = CategoryDetection("annotations/train.json")
-    dataset.load(tmp_path)
     text = ClassEmbedding(list(names.values()), d_text=32)
-    dataset.connect(text.tokenizer)
+    dataset.load(tmp_path)
+    samples = dataset.samples(SampleContext(text.tokenizer))
     torch.manual_seed(0)
     fusion = LateFusion(d_model=32, d_text=32, num_layers=1)
     model = GLIP(
@@ -67,7 +68,7 @@ def test_a_model_that_reads_each_name_alone_does_not_mind_their_order(tmp_path):
     orders = [v for v in variants_of(dataset.names) if v.name in ("as given", "order 1", "order 2")]
     auditor = Auditor(model, dataset, orders)
 
-    auditor.add(dataset[0])
+    auditor.add(samples[0])
 
     report = auditor.report()
     assert report["spread"] == pytest.approx(0, abs=1e-6)

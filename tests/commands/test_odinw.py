@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from helpers import REFERENCE, FakeTokenizer, write_coco
+from helpers import REFERENCE, write_coco
+from loaded_sets import loaded
 from test_official import checkpoint, tiny_bert  # noqa: F401
 
 from glip_pl.cli import main
@@ -34,9 +35,7 @@ def read(place, split, **options):
     """Load a split as a run would."""
     described = place.split(split, **options)
     dataset = CategoryDetection(**described["init_args"])
-    dataset.load(place.root)
-    dataset.connect(FakeTokenizer())
-    return dataset
+    return loaded(dataset, place.root)
 
 
 def write_pothole(root, name="pothole"):

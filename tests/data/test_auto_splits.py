@@ -114,8 +114,8 @@ def test_a_folder_of_any_tool_is_trained_and_validated_on_as_it_is(tmp_path, lay
         dataset.load(tmp_path)
 
     assert [dataset.names for dataset in sets.values()] == [["cat"], ["cat"]]
-    assert [len(dataset) for dataset in sets.values()] == [1, 1]
-    paths = [dataset.image_path(0) for dataset in sets.values()]
+    assert [len(dataset.records) for dataset in sets.values()] == [1, 1]
+    paths = [dataset.image_path(dataset.records[0]) for dataset in sets.values()]
     assert paths[0] != paths[1]
 
 

@@ -104,7 +104,7 @@ def test_loaders_come_in_the_order_of_their_names(tmp_path):
     module = ready(make_module(tmp_path, val={"b": train, "a": val}), "validate")
 
     assert module.val_names == ["b", "a"]
-    assert [loader.dataset.names for loader in module.val_dataloader()] == [["cat", "dog"], ["cat"]]
+    assert [dataset.names for dataset in module.val.values()] == [["cat", "dog"], ["cat"]]
 
 
 def test_class_names_are_those_of_the_training_sets(tmp_path):
@@ -115,10 +115,27 @@ def test_class_names_are_those_of_the_training_sets(tmp_path):
 
 
 def test_training_samples_prompts_and_validation_names_everything(tmp_path):
-    module = ready(make_module(tmp_path))
+    sets = [CategoryDetection("annotations/train.json", max_negatives=0) for _ in range(2)]
+    make_module(tmp_path)  # Writes images that show the first of two names.
+    module = ready(make_module(tmp_path, train=sets[:1], val={"all": sets[1]}))
 
-    assert module.train[0].training
-    assert not module.val["detection"].training
+    named = [
+        {len(question.phrase_ids) for batch in loader for question in batch.questions}
+        for loader in (module.train_dataloader(), *module.val_dataloader())
+    ]
+
+    assert named == [{1}, {2}]
+
+
+def test_prompt_tuning_asks_every_image_for_all_names(tmp_path):
+    make_module(tmp_path)
+    train = [CategoryDetection("annotations/train.json", max_negatives=0)]
+    module = ready(make_module(tmp_path, train=train))
+    module.connect(FakeTokenizer(), one_prompt=True)
+
+    batches = list(module.train_dataloader())
+
+    assert {q.prompt.caption for batch in batches for q in batch.questions} == {"cat. dog"}
 
 
 def test_a_missing_root_tells_what_to_pass(tmp_path):
@@ -138,7 +155,7 @@ def test_a_builder_writes_the_data_before_they_are_read(tmp_path):
     sets = {"train": [CategoryDetection("annotations/train.json")], "val": {}, "test": {}}
     module = ready(GroundingDataModule(str(root), **sets, builder=Builder()))
 
-    assert len(module.train[0]) == 1
+    assert len(module.train[0].records) == 1
 
 
 def test_strict_data_are_refused_with_all_that_is_wrong(tmp_path):
@@ -380,5 +397,6 @@ def test_every_photo_set_loads_without_problems(path):
 
     for dataset in [*module.train, *module.val.values(), *module.test.values()]:
         assert dataset.problems == {}
-        batch = collate([dataset[0], dataset[len(dataset) - 1]], FakeTokenizer(256))
+        samples = module.eval_samples(dataset)
+        batch = collate([samples[0], samples[len(samples) - 1]], FakeTokenizer(256))
         assert all(truth.shows.any() for truth in batch.truths if len(truth.boxes))

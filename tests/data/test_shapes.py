@@ -384,7 +384,7 @@ def test_the_shipped_configuration_builds_and_loads_the_data_set(name, captions,
     data.setup("fit")
     data.setup("test")
 
-    assert len(data.train[0]) == 4 * captions
-    assert [len(dataset) for dataset in data.val.values()] == [2 * captions]
-    assert [len(dataset) for dataset in data.test.values()] == [3 * captions] * 2
+    assert len(data.train[0].records) == 4 * captions
+    assert [len(dataset.records) for dataset in data.val.values()] == [2 * captions]
+    assert [len(dataset.records) for dataset in data.test.values()] == [3 * captions] * 2
     assert not any(d.problems for d in (*data.train, *data.val.values(), *data.test.values()))

@@ -4,9 +4,11 @@ from collections import Counter
 import pytest
 import torch
 from helpers import FakeTokenizer, write_image
+from loaded_sets import loaded
 from torch.utils.data import DataLoader
 
 from glip_pl.data import CategoryDetection, GroundingDataModule, PhraseGrounding, Pipeline
+from glip_pl.data.datasets.samples import SampleContext
 from glip_pl.data.formats import Annotation, AnnotationSet, Record
 from glip_pl.data.formats.webdataset.webdataset import WebDatasetShards, open_shards
 from glip_pl.data.streaming import ShardStream
@@ -32,14 +34,13 @@ def write_shards(root, count, *, per_shard=2):
     return root / "shards"
 
 
-def stream_of(shards, dataset=None, *, batch_size=1, **options):
+def stream_of(shards, dataset=None, *, batch_size=1, transform=None, strict=False, **options):
     if dataset is None:
         dataset = CategoryDetection("shards", split="train")
     found = open_shards(shards, "train")
-    dataset.training = True
     dataset.take_names(found.common, shards)
-    dataset.connect(FakeTokenizer())
-    return ShardStream(dataset, found, batch_size=batch_size, **options)
+    context = SampleContext(FakeTokenizer(), training=True, transform=transform, strict=strict)
+    return ShardStream(dataset, found, context, batch_size=batch_size, **options)
 
 
 def epochs_of(stream, workers, count=1):
@@ -99,8 +100,8 @@ def test_a_stream_is_the_same_with_any_number_of_workers(tmp_path, workers):
 
     def stream(workers):
         dataset = CategoryDetection("shards", split="train", max_negatives=1)
-        dataset.transform = Pipeline(short_sides=(16, 20), color=0.5)
-        return stream_of(shards, dataset, batch_size=2, num_workers=workers)
+        drawn = Pipeline(short_sides=(16, 20), color=0.5)
+        return stream_of(shards, dataset, batch_size=2, num_workers=workers, transform=drawn)
 
     whole = batches_of(stream(1), 1, epoch=3)
 
@@ -148,10 +149,8 @@ def test_shards_without_their_description_are_refused(tmp_path):
 def test_a_sample_is_that_of_the_set_read_as_a_whole(tmp_path):
     shards = write_shards(tmp_path, 2)
     whole = CategoryDetection("shards", split="train", fixed_prompt=True)
-    whole.training = True
-    whole.load(tmp_path)
-    whole.connect(FakeTokenizer())
-    expected = {sample.truth.image_id: sample for sample in whole}
+    samples = loaded(whole, tmp_path, training=True)
+    expected = {sample.truth.image_id: sample for sample in samples}
 
     for sample in stream_of(shards, CategoryDetection("shards", split="train", fixed_prompt=True)):
         wanted = expected[sample.truth.image_id]
@@ -192,8 +191,7 @@ def test_a_strict_stream_stops_at_a_broken_shard(tmp_path):
     shards = write_shards(tmp_path, 6, per_shard=3)
     second = sorted(shards.glob("*.tar"))[1]
     second.write_bytes(second.read_bytes()[:1500])
-    stream = stream_of(shards)
-    stream.dataset.strict = True
+    stream = stream_of(shards, strict=True)
 
     with pytest.raises(
         ValueError, match=r"(?s)1 left out: shard that breaks off.*leave out data\.strict"

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers import FakeTokenizer, Target, targets_of, update, write_coco
+from loaded_sets import loaded
 from test_detection_metric import NAMES, random_pairs
 
 from glip_pl.data import DescribedDetection, collate
@@ -24,10 +25,7 @@ def load(root, boxes, *, image_groups=(1, 2), absent=(5,), **options):
     for image, group in zip(document["images"], image_groups, strict=True):
         image["group_id"] = group
     path.write_text(json.dumps(document))
-    dataset = DescribedDetection("annotations/train.json", **options)
-    dataset.load(root)
-    dataset.connect(FakeTokenizer())
-    return dataset
+    return loaded(DescribedDetection("annotations/train.json", **options), root)
 
 
 TWO = {"dogs.png": [(1, BOX), (5, OTHER)], "hats.png": [(2, BOX)]}

@@ -8,6 +8,7 @@ import pytest
 import torch
 from command_line import parse
 from helpers import CONFIGS, FakeTokenizer, targets_of, update, write_coco, write_image
+from loaded_sets import loaded
 from test_detection_metric import random_pairs
 from test_metric_oracles import every_metric
 
@@ -30,12 +31,6 @@ def write_captions(root, *images):
         records.append({"id": i, "file_name": f"{i}.png", "caption": caption, **size})
         annotations += [{"image_id": i, **entry} for entry in entries]
     (root / "captions.json").write_text(json.dumps({"images": records, "annotations": annotations}))
-
-
-def load(dataset, root):
-    dataset.load(root)
-    dataset.connect(FakeTokenizer())
-    return dataset
 
 
 def perfect(dataset):
@@ -84,7 +79,7 @@ data:
 def test_categories_are_judged_by_ap(tmp_path):
     write_coco(tmp_path, {"a.png": [(1, BOX)]}, names={1: "cat"})
 
-    metric = load(CategoryDetection("annotations/train.json"), tmp_path).make_metric()
+    metric = loaded(CategoryDetection("annotations/train.json"), tmp_path).make_metric()
 
     assert isinstance(metric, DetectionAP)
     assert metric.names == {1: "cat"}
@@ -112,7 +107,7 @@ def test_phrases_carry_the_types_of_their_annotations(tmp_path):
     ]
     write_captions(tmp_path, (CAPTION, entries))
     metric = PhraseRecall((1,), types=["people", "animals", "other", "scene"])
-    dataset = load(PhraseGrounding("captions.json", metric=metric), tmp_path)
+    dataset = loaded(PhraseGrounding("captions.json", metric=metric), tmp_path)
 
     assert dataset[0].truth.phrase_types == (("people",), ("animals", "other"))
     values = perfect(dataset)
@@ -124,14 +119,14 @@ def test_phrases_carry_the_types_of_their_annotations(tmp_path):
 def test_captions_without_types_have_none(tmp_path):
     write_captions(tmp_path, (CAPTION, [{"bbox": BOX, "tokens_positive": DOG}]))
 
-    assert load(PhraseGrounding("captions.json"), tmp_path)[0].truth.phrase_types == ()
+    assert loaded(PhraseGrounding("captions.json"), tmp_path)[0].truth.phrase_types == ()
 
 
 def test_a_referring_sentence_is_one_phrase_whatever_its_spans(tmp_path):
     entries = [{"bbox": BOX, "tokens_positive": DOG}, {"bbox": [30, 5, 9, 9]}]
     write_captions(tmp_path, (CAPTION, entries))
 
-    (sample,) = load(ReferringExpressions("captions.json"), tmp_path)
+    (sample,) = loaded(ReferringExpressions("captions.json"), tmp_path)
 
     assert sample.prompt.phrases == (CAPTION,)
     assert sample.truth.boxes.tolist() == [[1, 2, 11, 22], [30, 5, 39, 14]]
@@ -142,7 +137,7 @@ def test_a_sentence_that_speaks_of_nothing_stays(tmp_path):
     nothing = {"bbox": [0, 0, 0, 0], "empty": True, "category_id": -1, "tokens_positive": DOG}
     write_captions(tmp_path, (CAPTION, [nothing]), ("a cow", []), (CAPTION, [{"bbox": BOX}]))
 
-    dataset = load(ReferringExpressions("captions.json", metric=GeneralizedReferring()), tmp_path)
+    dataset = loaded(ReferringExpressions("captions.json", metric=GeneralizedReferring()), tmp_path)
 
     assert [len(sample.truth.boxes) for sample in dataset] == [0, 0, 1]
     assert dataset.problems == {}
@@ -152,7 +147,7 @@ def test_a_sentence_that_speaks_of_nothing_stays(tmp_path):
 def test_a_sentence_that_lost_its_box_is_not_taken_for_one_of_nothing(tmp_path):
     write_captions(tmp_path, (CAPTION, [{"bbox": [0, 0, 0, 0]}]), (CAPTION, [{"bbox": BOX}]))
 
-    dataset = load(ReferringExpressions("captions.json"), tmp_path)
+    dataset = loaded(ReferringExpressions("captions.json"), tmp_path)
 
     assert [sample.truth.image_id for sample in dataset] == [2]
     assert dataset.problems[NO_LINK_LEFT] == ["1 of 1.png"]
@@ -161,7 +156,7 @@ def test_a_sentence_that_lost_its_box_is_not_taken_for_one_of_nothing(tmp_path):
 def test_a_blank_sentence_is_left_out(tmp_path):
     write_captions(tmp_path, (" ", [{"bbox": BOX}]), (CAPTION, [{"bbox": BOX}]))
 
-    dataset = load(ReferringExpressions("captions.json"), tmp_path)
+    dataset = loaded(ReferringExpressions("captions.json"), tmp_path)
 
     assert dataset.problems["image without a caption"] == ["1 of 1.png"]
 
@@ -173,7 +168,7 @@ def test_categories_can_be_renamed_and_described(tmp_path):
         "descriptions": {1: "a {name}, flat", 2: "many {name}"},
     }
 
-    dataset = load(CategoryDetection("annotations/train.json", **options), tmp_path)
+    dataset = loaded(CategoryDetection("annotations/train.json", **options), tmp_path)
 
     assert dataset[0].prompt.caption == "a red blood cell, flat. many WBC"
     assert dataset[0].prompt.phrases == ("red blood cell", "WBC")
@@ -195,7 +190,7 @@ def test_words_for_categories_that_cannot_be_used_are_refused(options, message, 
     write_coco(tmp_path, {"a.png": [(1, BOX)]}, names={1: "cat"})
 
     with pytest.raises(ValueError, match=message):
-        load(CategoryDetection("annotations/train.json", **options), tmp_path)
+        loaded(CategoryDetection("annotations/train.json", **options), tmp_path)
 
 
 @pytest.mark.slow

@@ -64,9 +64,10 @@ def audit_weights(
         raise ValueError(f"{dataset.annotations!r} has captions; audit a set with categories")
     variants = variants_of(dataset.names, orders=orders, distractors=distractors)
     auditor = Auditor(model, dataset, variants)
-    count = len(dataset) if images is None else min(images, len(dataset))
+    samples = described.eval_samples(dataset)
+    count = len(samples) if images is None else min(images, len(samples))
     for index in range(count):
-        auditor.add(dataset[index])
+        auditor.add(samples[index])
     record = {"set": name, "split": split, "images": count, **auditor.report()}
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(record, indent=1) + "\n")

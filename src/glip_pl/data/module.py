@@ -2,32 +2,21 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import torch
 from pytorch_lightning import LightningDataModule
-from torch.utils.data import (
-    BatchSampler,
-    ConcatDataset,
-    DataLoader,
-    Dataset,
-    DistributedSampler,
-    Sampler,
-)
+from torch.utils.data import DataLoader
 
 from glip_pl.data.collate import collate
 from glip_pl.data.datasets.base import DatasetBuilder, GroundingDataset
 from glip_pl.data.datasets.readable import check_images
-from glip_pl.data.formats.webdataset.webdataset import Shards, open_shards
-from glip_pl.data.replay import Replay, ReplaySampler, ReplayStream, at_root
-from glip_pl.data.resumable import PlacedBatches, PlacedSamples, ResumableLoader
-from glip_pl.data.sampler import MixtureSampler, SameAspectBatches, SameShapeBatches
-from glip_pl.data.scale import SameScaleBatches, ScaledSamples
-from glip_pl.data.streaming import ShardStream
+from glip_pl.data.datasets.samples import SampleContext, Samples
+from glip_pl.data.epoch_place import EpochPlace
+from glip_pl.data.loaders import Loading, eval_loader
+from glip_pl.data.replay import Replay
+from glip_pl.data.train_sets import TrainSets
 from glip_pl.data.transforms import Pipeline
 from glip_pl.prompts.tokens import Tokenizer
-from glip_pl.structures import Batch, Sample
-from glip_pl.system.image_size import keep_ratio_size
+from glip_pl.structures import Sample
 
 
 class GroundingDataModule(LightningDataModule):
@@ -88,31 +77,11 @@ class GroundingDataModule(LightningDataModule):
             ValueError: The weights do not fit the sets, or the evaluation would be random.
         """
         super().__init__()
-        if train_weights is not None and (
-            len(train_weights) != len(train) or any(not weight > 0 for weight in train_weights)
-        ):
-            raise ValueError(
-                f"data.train_weights is {train_weights}, but data.train has {len(train)} sets; "
-                "give each one a weight above 0"
-            )
-        if stream and (len(train) != 1 or group_by_aspect or scale_by_batch or train_weights):
-            raise ValueError(
-                "data.stream reads one training set from front to back, so that it cannot be mixed "
-                "with others or sorted; give one set in data.train, and leave out group_by_aspect, "
-                "scale_by_batch and train_weights"
-            )
         self.root, self.train, self.val, self.test = Path(root).expanduser(), train, val, test
-        self.builder, self.train_weights = builder, train_weights
-        if replay is not None and (group_by_aspect or train_weights):
-            raise ValueError(
-                "data.replay fills a part of every batch, which group_by_aspect and train_weights "
-                "would fill otherwise; leave them out"
-            )
-        self.replay, self._old = replay, list[GroundingDataset]()
+        self.builder = builder
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.group_by_aspect, self.scale_by_batch = group_by_aspect, scale_by_batch
-        self.num_workers, self.seed = num_workers, seed
-        self.stream, self.strict = stream, strict
+        self.num_workers, self.seed, self.strict = num_workers, seed, strict
+        self.stream, self.scale_by_batch = stream, scale_by_batch
         self.train_transform = train_transform or Pipeline(
             short_sides=(480, 560, 640, 720, 800), flip=0.5
         )
@@ -122,10 +91,18 @@ class GroundingDataModule(LightningDataModule):
                 f"data.eval_transform is random: {self.eval_transform}; give it one short side and "
                 "leave out flip, crop and color"
             )
-        self._shards: Shards | None = None
         self._tokenizer: Tokenizer | None = None
+        self._one_prompt = False
+        self._train_sets = TrainSets(
+            train,
+            weights=train_weights,
+            replay=replay,
+            stream=stream,
+            group_by_aspect=group_by_aspect,
+            scales=self.train_transform if scale_by_batch else None,
+        )
         self._loaded: list[GroundingDataset] = []
-        self._resumed: dict[str, int] = {}
+        self._epoch_place = EpochPlace(batch_size, seed)
 
     @property
     def val_names(self) -> list[str]:
@@ -140,8 +117,7 @@ class GroundingDataModule(LightningDataModule):
     @property
     def class_names(self) -> list[str]:
         """All names of the training sets, once loaded; empty when phrases are free text."""
-        sets = [*self.train, *self._old]
-        return list(dict.fromkeys(name for dataset in sets for name in dataset.names))
+        return self._train_sets.names
 
     @property
     def train_files(self) -> list[str]:
@@ -165,34 +141,23 @@ class GroundingDataModule(LightningDataModule):
                 "(with make: DATA_ROOT=PATH)"
             )
         if stage in ("fit", None):
-            for dataset in self.train:
-                self._prepare_to_train(dataset)
-                if self.stream:
-                    self._open(dataset)
-                else:
-                    self._load(dataset)
-            self._load_old()
-            self._refuse_empty()
+            self._train_sets.load(self.root, strict=self.strict)
         wanted = {"fit": [self.val], "validate": [self.val], "test": [self.test]}
         for sets in wanted.get(stage, []) if stage else [self.val, self.test]:
             for dataset in sets.values():
-                dataset.transform = self.eval_transform
                 self._load(dataset)
                 if stage == "fit":  # Else the first epoch would end at a broken image.
                     check_images(dataset, *self._place())
 
-    def _refuse_empty(self) -> None:
-        """Refuse training sets none of which has a box.
+    def connect(self, tokenizer: Tokenizer, *, one_prompt: bool = False) -> None:
+        """Take what loaders need to know of the model.
 
-        Raises:
-            ValueError: That is so.
+        Args:
+            tokenizer: Reads the prompts.
+            one_prompt: Whether all training images are asked for the same names, as prompt tuning
+                needs it.
         """
-        if self.train and not self.stream and not any(dataset.has_boxes for dataset in self.train):
-            names = ", ".join(repr(dataset.annotations) for dataset in self.train)
-            raise ValueError(
-                f"no image of data.train ({names}) has a box, so that nothing can be learned; "
-                "correct the annotations"
-            )
+        self._tokenizer, self._one_prompt = tokenizer, one_prompt
 
     def add_validation(self, name: str, dataset: GroundingDataset) -> None:
         """Validate on one more set, after those of `val`; called after `setup`.
@@ -202,145 +167,21 @@ class GroundingDataModule(LightningDataModule):
         """
         if name in self.val:
             raise ValueError(f"there is a validation set {name!r} already; choose another name")
-        dataset.transform = self.eval_transform
         self._load(dataset)
         self.val[name] = dataset
 
-    def _prepare_to_train(self, dataset: GroundingDataset) -> None:
-        dataset.training = True
-        dataset.short_side = self.train_transform.needed_side
-        # Without a transform of its own, a sample waits for the scale of its batch.
-        dataset.transform = None if self.scale_by_batch else self.train_transform
-
-    def _load_old(self) -> None:
-        """Load the sets that are replayed, once."""
-        if self.replay is None or self._old:
-            return
-        from glip_pl.data.descriptors import read_descriptor  # Which makes modules like this one.
-
-        source = read_descriptor(self.replay.data, root=self.replay.root, advice="data.replay.data")
-        if source.stream:
-            raise ValueError(
-                f"data.replay.data={self.replay.data} is read as a stream, and old images come "
-                "in any order; describe it without data.stream"
-            )
-        source.prepare_data()
-        for dataset in source.train:
-            self._prepare_to_train(dataset)
-            self._load(at_root(dataset, source.root))
-        self._old = source.train
-
-    def connect(self, tokenizer: Tokenizer) -> None:
-        """Take the tokenizer that captions are read with."""
-        self._tokenizer = tokenizer
-        for dataset in self._loaded:
-            dataset.connect(tokenizer)
-
     def train_dataloader(self) -> DataLoader[Sample]:
         """Build the training loader: shuffled anew in every epoch, each process with its share."""
-        if not self.train:
-            raise ValueError("data.train is empty; name a data set to train on")
-        samples: ConcatDataset[Sample] = ConcatDataset([*self.train, *self._old])
-        if self._shards is not None:
-            return self._stream_loader(self.train[0], self._shards)
-        batches = self._train_batches(samples, *self._place())
-        data: Dataset[Sample] = samples
-        sampler: BatchSampler | SameAspectBatches | SameScaleBatches = batches
-        if self.scale_by_batch:
-            data = ScaledSamples(samples, self.train_transform)
-            sampler = SameScaleBatches(batches, self.train_transform.short_sides, seed=self.seed)
-        rank, world = self._place()
-        placed = PlacedBatches(
-            sampler, batch_size=self.batch_size, rank=rank, world=world, seed=self.seed
+        context = SampleContext(
+            self._reader(),
+            training=True,
+            strict=self.strict,
+            one_prompt=self._one_prompt,
+            # Without a transform of its own, a sample waits for the scale of its batch.
+            transform=None if self.scale_by_batch else self.train_transform,
+            short_side=self.train_transform.needed_side,
         )
-        return self._resumable(
-            PlacedSamples(data), batch_sampler=placed, persistent_workers=self.num_workers > 0
-        )
-
-    def _resumable(self, data: Dataset[Sample], **batching: Any) -> DataLoader[Sample]:
-        """Build a training loader that goes on where a checkpoint stands.
-
-        Args:
-            data: The samples.
-            batching: How `DataLoader` makes batches of them, and how long its workers live.
-        """
-        loader = ResumableLoader(
-            data,
-            **batching,
-            num_workers=self.num_workers,
-            collate_fn=self._collate(),
-            pin_memory=torch.cuda.is_available(),
-            # Of its own, so that starting workers draws nothing from the training's.
-            generator=torch.Generator().manual_seed(self.seed + self._place()[0]),
-        )
-        if hasattr(self.trainer, "fit_loop"):
-            loader.place = self._start
-        return loader
-
-    def state_dict(self) -> dict[str, int]:
-        """Return where the run stands in its epoch; Lightning puts it into every checkpoint."""
-        if self.trainer is None:
-            return {}
-        loop: Any = self.trainer.fit_loop  # Lightning types its counters too loosely.
-        epochs, batches = loop.epoch_progress.current, loop.epoch_loop.batch_progress.current
-        return {
-            "epoch": epochs.processed,
-            # Counted once the optimizer has stepped: a batch that failed half-way comes again.
-            "batches": batches.processed if epochs.started > epochs.processed else 0,
-            "images_per_step": self.batch_size * self.trainer.world_size,
-            "seed": self.seed,
-        }
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on where a checkpoint stands, as soon as its epoch comes."""
-        self._resumed = state
-
-    def _start(self) -> tuple[int, int]:
-        """Return the epoch, and how many batches of it were learned from before a resume."""
-        trainer: Any = self.trainer
-        epoch = trainer.fit_loop.epoch_progress.current.processed
-        state = self._resumed
-        if state.get("epoch") != epoch:
-            return epoch, 0
-        if state["seed"] != self.seed:
-            raise ValueError(
-                f"the checkpoint stands within an epoch that was ordered by data.seed "
-                f"{state['seed']}, and {self.seed} would order it anew; leave out --data.seed"
-            )
-        # With another batch size or number of processes, go on behind about as many images.
-        step = self.batch_size * self._place()[1]
-        return epoch, state["batches"] * state["images_per_step"] // step
-
-    def _train_batches(
-        self, samples: ConcatDataset[Sample], rank: int, world: int
-    ) -> BatchSampler | SameAspectBatches:
-        """Order this process's share of the training samples and cut it into batches."""
-        sampler: Sampler[int]
-        if self.train_weights is None:
-            new: ConcatDataset[Sample] = ConcatDataset(self.train)
-            sampler = DistributedSampler(new, world, rank, shuffle=True, seed=self.seed)
-        else:
-            lengths = [len(dataset) for dataset in self.train]
-            sampler = MixtureSampler(
-                lengths, self.train_weights, rank=rank, world=world, seed=self.seed
-            )
-        if self.replay is not None:
-            num_new = sum(len(dataset) for dataset in self.train)
-            sampler = ReplaySampler(
-                *(sampler, len(samples) - num_new),
-                first_old=num_new,
-                batch_size=self.batch_size,
-                old_per_batch=self.replay.per_batch(self.batch_size),
-                rank=rank,
-                world=world,
-                seed=self.seed,
-            )
-        if self.group_by_aspect:
-            sizes = [dataset.image_size(i) for dataset in self.train for i in range(len(dataset))]
-            return SameAspectBatches(sampler, sizes, self.batch_size)
-        # A share smaller than a batch is a batch.
-        drop_last = len(sampler) >= self.batch_size
-        return BatchSampler(sampler, self.batch_size, drop_last)
+        return self._train_sets.loader(context, self._loading(), batch_size=self.batch_size)
 
     def val_dataloader(self) -> list[DataLoader[Sample]]:
         """Build a loader per validation set."""
@@ -350,82 +191,57 @@ class GroundingDataModule(LightningDataModule):
         """Build a loader per test set."""
         return [self._eval_loader(dataset) for dataset in self.test.values()]
 
-    def _eval_loader(self, dataset: GroundingDataset) -> DataLoader[Sample]:
-        rank, world = self._place()
-        short, most = self.eval_transform.short_sides[0], self.eval_transform.max_side
-        sizes = [
-            keep_ratio_size(dataset.image_size(index), short, most) for index in range(len(dataset))
-        ]
-        return DataLoader(
-            dataset,
-            batch_sampler=SameShapeBatches(sizes, self.eval_batch_size, rank=rank, world=world),
-            num_workers=self.num_workers,
-            collate_fn=self._collate(),
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
+    def eval_samples(self, dataset: GroundingDataset) -> Samples:
+        """Make the samples of a loaded set as an evaluation sees them."""
+        return dataset.samples(
+            SampleContext(self._reader(), strict=self.strict, transform=self.eval_transform)
         )
 
-    def _stream_loader(self, dataset: GroundingDataset, shards: Shards) -> DataLoader[Sample]:
-        rank, world = self._place()
-        old = 0 if self.replay is None else self.replay.per_batch(self.batch_size)
-        new = ShardStream(
-            *(dataset, shards),
-            batch_size=self.batch_size - old,
-            rank=rank,
-            world=world,
-            num_workers=self.num_workers,
-            seed=self.seed,
-        )
-        stream: ShardStream | ReplayStream = new
-        if old:
-            stream = ReplayStream(
-                *(new, ConcatDataset(self._old)),
-                new_per_batch=self.batch_size - old,
-                old_per_batch=old,
-                seed=self.seed,
-                rank=rank,
-            )
-        # Workers start anew with every epoch, so that each can be told where.
-        return self._resumable(stream, batch_size=self.batch_size)
+    def state_dict(self) -> dict[str, int]:
+        """Return where the run stands in its epoch; Lightning puts it into every checkpoint."""
+        return {} if self.trainer is None else self._epoch_place.state(self.trainer)
 
-    def _open(self, dataset: GroundingDataset) -> None:
-        """Read the names of a set whose records are streamed.
-
-        Raises:
-            ValueError: There are no such shards, or images were to be chosen from all of them.
-        """
-        if getattr(dataset, "shots", None) is not None:
-            raise ValueError(
-                "data.stream never sees a set as a whole, and `shots` would choose from all its "
-                "images; leave out one of them"
-            )
-        source = self.root / dataset.annotations
-        self._shards = open_shards(source, dataset.split)
-        dataset.strict = self.strict
-        dataset.take_names(self._shards.common, source)
-        if self._tokenizer is not None:
-            dataset.connect(self._tokenizer)
-        self._loaded.append(dataset)
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on where a checkpoint stands, as soon as its epoch comes."""
+        self._epoch_place.resume(state)
 
     def _load(self, dataset: GroundingDataset) -> None:
-        if any(dataset is loaded for loaded in self._loaded):
-            return
-        dataset.strict = self.strict
-        dataset.load(self.root)
-        if self._tokenizer is not None:
-            dataset.connect(self._tokenizer)
-        self._loaded.append(dataset)
+        if not any(dataset is loaded for loaded in self._loaded):
+            dataset.load(self.root, strict=self.strict)
+            self._loaded.append(dataset)
 
-    def _collate(self) -> "partial[Batch]":
+    def _eval_loader(self, dataset: GroundingDataset) -> DataLoader[Sample]:
+        return eval_loader(
+            *(self.eval_samples(dataset), self._loading()),
+            batch_size=self.eval_batch_size,
+            transform=self.eval_transform,
+        )
+
+    def _loading(self) -> Loading:
+        rank, world = self._place()
+        return Loading(
+            partial(collate, tokenizer=self._reader()),
+            num_workers=self.num_workers,
+            rank=rank,
+            world=world,
+            seed=self.seed,
+            start=self._start if hasattr(self.trainer, "fit_loop") else None,
+        )
+
+    def _start(self) -> tuple[int, int]:
+        assert self.trainer is not None
+        return self._epoch_place.start(self.trainer)
+
+    def _reader(self) -> Tokenizer:
         if self._tokenizer is None:
             raise ValueError(
                 "the data have no tokenizer yet; call connect(tokenizer) of the data module before "
                 "asking for a loader (GroundingTask does so in its setup)"
             )
-        return partial(collate, tokenizer=self._tokenizer)
+        return self._tokenizer
 
     def _place(self) -> tuple[int, int]:
-        """Give this process's rank and the number of processes."""
+        """Return this process's rank and the number of processes."""
         if self.trainer is None:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size

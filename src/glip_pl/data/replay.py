@@ -7,12 +7,10 @@ long as one of the new data; however many old ones there are, a few of them come
 from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import torch
 from torch.utils.data import Dataset, IterableDataset, Sampler, get_worker_info
 
-from glip_pl.data.datasets.base import GroundingDataset
 from glip_pl.data.streaming import ShardStream
 from glip_pl.structures import Sample
 from glip_pl.system.seeds import seed_of, seeded
@@ -51,14 +49,6 @@ class Replay:
                 f"{batch_size}; give 2 or more"
             )
         return min(max(round(batch_size * self.share), 1), batch_size - 1)
-
-
-def at_root(dataset: GroundingDataset, root: Path) -> GroundingDataset:
-    """Let the paths of a data set, which is not loaded yet, start from a root of its own."""
-    folder = root.expanduser().absolute()
-    dataset.annotations = str(folder / dataset.annotations)
-    dataset.images = str(folder / dataset.images)
-    return dataset
 
 
 class ReplaySampler(Sampler[int]):

@@ -1,11 +1,15 @@
 """What `glip data` tells of a data set, in lines of text."""
 
+import logging
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 
 from glip_pl.data.annotations import Problems
 from glip_pl.data.formats.common.checks import CHANGES
 from glip_pl.data.formats.common.records import AnnotationSet, Format
+
+log = logging.getLogger(__name__)
 
 _EXAMPLES = 3
 _LONGEST = 120
@@ -123,3 +127,20 @@ def list_losses(writer: Format, sets: Mapping[str, AnnotationSet]) -> list[str]:
     for annotation_set in sets.values():
         unread.update(annotation_set.unread)
     return lines + [f"not read, so not written: {kind} ({n} times)" for kind, n in unread.items()]
+
+
+def tell_problems(source: str | Path, problems: Problems, *, strict: bool) -> None:
+    """Warn once of all that is wrong with a set, with a few examples each, or refuse it.
+
+    Raises:
+        ValueError: Something is wrong, and `strict` asks for nothing to be.
+    """
+    if not problems:
+        return
+    lines = "\n  ".join([f"{source}:", *list_problems(problems)])
+    if strict:
+        raise ValueError(
+            f"{lines}\ncorrect the data set, or leave out data.strict to go on without "
+            "what is faulty"
+        )
+    log.warning("%s", lines)

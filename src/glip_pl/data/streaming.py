@@ -4,15 +4,18 @@ import random
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 from webdataset.filters import shuffle
 
+from glip_pl.data.annotations import Problems
 from glip_pl.data.datasets.base import GroundingDataset
+from glip_pl.data.datasets.samples import SampleContext, note_unreadable
+from glip_pl.data.formats import Record
 from glip_pl.data.formats.webdataset.webdataset import Shards, stream_records
 from glip_pl.data.images import read_image
+from glip_pl.data.report import tell_problems
 from glip_pl.structures import Sample
 from glip_pl.system.seeds import seed_of, seeded
 
@@ -39,6 +42,7 @@ class ShardStream(IterableDataset[Sample]):
         self,
         dataset: GroundingDataset,
         shards: Shards,
+        context: SampleContext,
         *,
         batch_size: int,
         rank: int = 0,
@@ -50,8 +54,9 @@ class ShardStream(IterableDataset[Sample]):
         """Share the shards out.
 
         Args:
-            dataset: Makes samples of records.
+            dataset: Chooses records; it knows its names.
             shards: What to read.
+            context: What the samples are made for.
             batch_size: Samples per batch; every lane fills whole ones.
             rank: This process.
             world: How many processes there are.
@@ -62,7 +67,9 @@ class ShardStream(IterableDataset[Sample]):
         Raises:
             ValueError: There are fewer shards than loaders, or less than a batch for each.
         """
-        self.dataset, self.shards = dataset, shards
+        self.dataset, self.shards, self.context = dataset, shards, context
+        self.maker = dataset.maker(context)
+        self.problems: Problems = {}
         self.rank, self.world, self.seed = rank, world, seed
         self.epoch, self.first, self._batch_size = epoch, 0, batch_size
         loaders = max(num_workers, 1)
@@ -109,45 +116,46 @@ class ShardStream(IterableDataset[Sample]):
                 with seeded(seed_of(self.seed, epoch, place, k)):
                     sample = lanes[own].sample(k)
                 yield sample
-        self._tell()
+        self.tell()
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Warn of what was left out since the last time, or refuse it."""
         # Told by the loader, since one in a process of its own has the problems for itself.
-        self.dataset.tell(self.shards.common.images, self.dataset.problems)
-        self.dataset.problems.clear()
+        tell_problems(self.shards.common.images, self.problems, strict=self.context.strict)
+        self.problems.clear()
 
 
 class _Lane:
     """The readable records of some shards, over and over, in a mixed order."""
 
     def __init__(self, stream: ShardStream, files: list[Path], mixing: random.Random) -> None:
-        self._stream, self._dataset = stream, stream.dataset
-        self._files, self._mixing = files, mixing
+        self._stream, self._files, self._mixing = stream, files, mixing
         # Captions are packed with those of other images: here, of the last ones read.
-        self._recent: deque[Any] = deque(maxlen=_BUFFER)
+        self._recent: deque[Record] = deque(maxlen=_BUFFER)
         self._given = 0
         self._mixed = self._endless()
 
     def sample(self, k: int) -> Sample:
         """Make the k-th sample; what lies before it is passed over."""
+        stream, context = self._stream, self._stream.context
         while True:
             record, content = next(self._mixed)
+            path = stream.shards.common.images / record.file_name
             skipped = self._given < k
             # What is passed over is decoded as small as can be, to leave out the same broken ones.
-            side = 1 if skipped else self._dataset.short_side
+            side = 1 if skipped else context.short_side
             try:
-                image = read_image(record.path, size=record.size, short_side=side, content=content)
+                image = read_image(path, size=record.size, short_side=side, content=content)
             except ValueError as error:
-                if self._dataset.strict:
+                if context.strict:
                     raise
-                self._dataset.note_unreadable(record, error)
+                note_unreadable(path, record.size, error, stream.problems)
                 continue
             self._given += 1
             if not skipped:
-                self._dataset.remember(self._recent)
-                return self._dataset.finished(record, image)
+                return stream.maker(record, image, self._recent)
 
-    def _endless(self) -> Iterator[tuple[Any, bytes]]:
+    def _endless(self) -> Iterator[tuple[Record, bytes]]:
         buffer = max(_BUFFER // self._stream.lanes, 1)
         while True:
             given = self._given
@@ -156,14 +164,14 @@ class _Lane:
                 names = ", ".join(file.name for file in self._files)
                 raise ValueError(f"no sample of {names} can be used; run glip data check on them")
 
-    def _records(self) -> Iterator[tuple[Any, bytes]]:
-        for records, content in stream_records(self._files, self._dataset.problems):
-            found = self._dataset.select(self._stream.shards.with_records(records))
-            usable = self._dataset.fitting(found)
-            if self._dataset.strict:
-                self._stream._tell()
-            for record in usable:
+    def _records(self) -> Iterator[tuple[Record, bytes]]:
+        stream = self._stream
+        for records, content in stream_records(self._files, stream.problems):
+            chosen = stream.dataset.select(stream.shards.with_records(records), stream.problems)
+            for record in stream.maker.readable(chosen, stream.problems):
                 self._recent.append(record)
                 yield record, content
-        if self._dataset.strict:
-            self._stream._tell()
+            if stream.context.strict:
+                stream.tell()
+        if stream.context.strict:
+            stream.tell()

@@ -118,8 +118,8 @@ def circumstances(trainer: Trainer, task: GroundingTask) -> dict[str, Any]:
 
 
 def image_files(dataset: GroundingDataset) -> dict[int, Path]:
-    """Give the image file of each id of a loaded set."""
-    return {dataset.image_id(i): dataset.image_path(i) for i in range(len(dataset))}
+    """Return the image file of each id of a loaded set."""
+    return {record.image_id: dataset.image_path(record) for record in dataset.records}
 
 
 def _prompts(dataset: GroundingDataset, captions: Mapping[str, Sequence[int]]) -> dict[str, Any]:

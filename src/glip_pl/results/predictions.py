@@ -70,13 +70,13 @@ class Seen:
 
 
 def image_records(dataset: GroundingDataset, folder: Path) -> dict[int, dict[str, Any]]:
-    """Give the file of each image id below a folder, and what it was labelled for."""
+    """Return the file of each image id below a folder, and what it was labelled for."""
     return {
-        dataset.image_id(i): {
-            "file_name": dataset.image_path(i).relative_to(folder).as_posix(),
-            **dataset.labels_of(i),
+        record.image_id: {
+            "file_name": dataset.image_path(record).relative_to(folder).as_posix(),
+            **dataset.labels_of(record),
         }
-        for i in range(len(dataset))
+        for record in dataset.records
     }
 
 

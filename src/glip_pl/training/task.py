@@ -139,10 +139,10 @@ class GroundingTask(Evaluated):
             self._is_tuned = True
 
     def setup(self, stage: str) -> None:
-        """Hand the tokenizer to the data module, and make a metric for every evaluation set."""
+        """Connect the data module with the text encoder, and make the metrics of a stage."""
         self.configure_model()
         data, text = self._data, self.model.text
-        data.connect(text.tokenizer)
+        data.connect(text.tokenizer, one_prompt=self.tuning.mode == "prompt")
         sets = data.test if stage == "test" else data.val
         kind = "test" if stage == "test" else "val"
         self.metrics.prepare(kind, sets)

@@ -32,9 +32,6 @@ def tuned_prompt(data: GroundingDataModule, text: TextEncoder) -> TunedPrompt:
             f"{' and '.join(repr(c[:60]) for c in found)}; tune for sets of the same names"
         )
     ((caption, ids),) = found.items()
-    for dataset in data.train:
-        assert isinstance(dataset, CategoryDetection)
-        dataset.fixed_prompt = True
     return TunedPrompt.of_prompt(ids, caption, text.d_text)
 
 

@@ -10,7 +10,6 @@ from pytorch_lightning.utilities import rank_zero_info
 
 from glip_pl.data import GroundingDataModule
 from glip_pl.data.descriptors import read_descriptor
-from glip_pl.data.replay import at_root
 
 REPORT = "forgetting.json"
 _AFTER = "epoch {}"
@@ -43,7 +42,7 @@ class ForgettingGuard(Callback):
             described.prepare_data()
             for name, dataset in described.val.items():
                 kept = f"kept_{name}"
-                data.add_validation(kept, at_root(dataset, described.root))
+                data.add_validation(kept, dataset.at(described.root))
                 self._kept.append(kept)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

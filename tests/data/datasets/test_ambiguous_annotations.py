@@ -36,8 +36,7 @@ def write_set(root: Path, images, files=None, *, bbox=BOX, categories=CATEGORIES
 
 def load(root: Path, *, training: bool = True, **options) -> CategoryDetection:
     dataset = CategoryDetection("annotations/train.json", **options)
-    dataset.training = training
-    dataset.load(root)
+    dataset.load(root, training=training)
     return dataset
 
 
@@ -46,7 +45,7 @@ def read(root: Path):
 
 
 def places(dataset: CategoryDetection) -> list[str]:
-    return [dataset.image_path(i).name for i in range(len(dataset))]
+    return [dataset.image_path(record).name for record in dataset.records]
 
 
 @pytest.mark.parametrize("ids", [(1, 1), ("007", "07"), ("7", 7), (7.0, 7)])
@@ -128,7 +127,7 @@ def test_training_and_convert_refuse_a_set_whose_boxes_are_all_left_out(tmp_path
     with pytest.raises(SystemExit):
         main(["data", "convert", str(tmp_path), str(tmp_path / "out"), "--to=yolo"])
     assert "every box" in capsys.readouterr().err
-    assert len(load(tmp_path, training=False)) == 1
+    assert len(load(tmp_path, training=False).records) == 1
 
 
 def test_categories_that_are_off_by_one_are_refused(tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import FakeTokenizer, write_coco, write_image
+from loaded_sets import LoadedSet, loaded
 from PIL import ImageFile
 from test_data_commands import FAULTS, bomb, spoil
 
@@ -17,13 +18,10 @@ NAMES = {0: "cat", 5: "dog", 90: "hair_drier"}
 
 
 def load(
-    root: Path, *, training: bool = False, max_tokens: int = 64, **options
-) -> CategoryDetection:
+    root: Path, *, training: bool = False, max_tokens: int = 64, short_side=None, **options
+) -> LoadedSet:
     dataset = CategoryDetection("annotations/train.json", **options)
-    dataset.training = training
-    dataset.load(root)
-    dataset.connect(FakeTokenizer(max_tokens))
-    return dataset
+    return loaded(dataset, root, training=training, max_tokens=max_tokens, short_side=short_side)
 
 
 def test_an_evaluation_item_names_all_categories_in_the_order_of_their_ids(tmp_path):
@@ -106,7 +104,7 @@ def test_a_fixed_prompt_that_does_not_fit_is_refused(tmp_path):
 
     # [CLS] cat . dog . hair drier [SEP] are 8 tokens.
     load(tmp_path, training=True, fixed_prompt=True, max_tokens=8)
-    with pytest.raises(ValueError, match=r"fixed_prompt names all 3 categories.*max_tokens"):
+    with pytest.raises(ValueError, match=r"names all 3 categories.*max_tokens.*fixed_prompt"):
         load(tmp_path, training=True, fixed_prompt=True, max_tokens=7)
 
 
@@ -383,10 +381,8 @@ def test_an_image_of_another_size_than_recorded_is_refused(tmp_path):
 
 def test_boxes_follow_an_image_that_is_decoded_small(tmp_path):
     write_coco(tmp_path, {"a.jpg": [(5, (20, 40, 100, 60))]}, names=NAMES, size=(160, 320))
-    dataset = load(tmp_path)
-    dataset.short_side = 80
 
-    sample = dataset[0]
+    sample = load(tmp_path, short_side=80)[0]
 
     assert sample.image.shape == (80, 160, 3)
     assert sample.truth.boxes.tolist() == [[10, 20, 60, 50]]

@@ -2,7 +2,8 @@ from collections import Counter
 
 import pytest
 import torch
-from helpers import FakeTokenizer, write_coco
+from helpers import write_coco
+from loaded_sets import loaded
 
 from glip_pl.data import CategoryDetection
 from glip_pl.data.datasets.few_shot import few_shot
@@ -63,8 +64,8 @@ def test_a_data_set_keeps_only_its_shots(tmp_path):
     boxes = {f"{k}.png": [(1, (1, 2, 10, 20))] for k in range(6)}
     write_coco(tmp_path, boxes, names={1: "cat"})
     dataset = CategoryDetection("annotations/train.json", shots=2, shot_seed=30)
-    dataset.load(tmp_path)
-    dataset.connect(FakeTokenizer())
 
     chosen = few_shot([[0]] * 6, 2, 30)
-    assert [sample.truth.image_id for sample in dataset] == [1 + k for k in chosen]
+    assert [sample.truth.image_id for sample in loaded(dataset, tmp_path)] == [
+        1 + k for k in chosen
+    ]

@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 from helpers import FakeTokenizer, targets_of, update, write_coco
+from loaded_sets import loaded
 
 from glip_pl.data import LvisDetection, collate
 from glip_pl.structures import Detections
@@ -25,10 +26,7 @@ def load(root, boxes, *, negatives=((), ()), **options):
     for annotation in document["annotations"]:
         annotation["area"] = annotation["bbox"][2] * annotation["bbox"][3]
     path.write_text(json.dumps(document))
-    dataset = LvisDetection("annotations/train.json", **options)
-    dataset.load(root)
-    dataset.connect(FakeTokenizer())
-    return dataset
+    return loaded(LvisDetection("annotations/train.json", **options), root)
 
 
 TWO = {"a.png": [(1, BOX), (2, OTHER)], "b.png": [(7, BOX)]}
@@ -52,7 +50,7 @@ RIGHT = [[(BOX_XYXY, 0.9, 0), (OTHER_XYXY, 0.8, 1)], [(BOX_XYXY, 0.7, 2)]]
 def test_images_are_found_by_the_end_of_their_address(tmp_path):
     dataset = load(tmp_path, TWO)
 
-    assert [dataset.image_path(i).name for i in range(2)] == ["a.png", "b.png"]
+    assert [dataset.image_path(record).name for record in dataset.records] == ["a.png", "b.png"]
     assert dataset[0].prompt.phrases == ("cat", "dog", "owl")
     assert dataset[0].truth.boxes.tolist() == [list(BOX_XYXY), list(OTHER_XYXY)]
 

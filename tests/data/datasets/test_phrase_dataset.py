@@ -4,15 +4,17 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import FakeTokenizer, write_image
+from loaded_sets import LoadedSet, loaded
 
 from glip_pl.data import PhraseGrounding, collate
+from glip_pl.data.datasets.samples import SampleContext
 
 CAPTION = "a man and a dog on the left"
 MAN, DOG = [[0, 5]], [[10, 15]]
 BOX_A, BOX_B = [1, 2, 10, 20], [30, 5, 10, 10]
 
 
-def load(root: Path, links, caption: str = CAPTION, max_tokens: int = 64) -> PhraseGrounding:
+def load(root: Path, links, caption: str = CAPTION, max_tokens: int = 64) -> LoadedSet:
     """Write and load two images: one with the links under test, one with a sound link."""
     images, annotations = [], []
     for image_id, (text, found) in enumerate(
@@ -30,10 +32,7 @@ def load(root: Path, links, caption: str = CAPTION, max_tokens: int = 64) -> Phr
             )
     document = {"images": images, "annotations": annotations}
     (root / "grounding.json").write_text(json.dumps(document))
-    dataset = PhraseGrounding("grounding.json")
-    dataset.load(root)
-    dataset.connect(FakeTokenizer(max_tokens))
-    return dataset
+    return loaded(PhraseGrounding("grounding.json"), root, max_tokens=max_tokens)
 
 
 def test_a_caption_keeps_its_words_and_its_phrases(tmp_path):
@@ -95,18 +94,20 @@ def test_a_caption_longer_than_the_text_encoder_reads_is_left_out_and_named(tmp_
     assert "1 left out: caption longer than 9 tokens (image 1 with 10)" in caplog.text
 
 
-def test_connecting_again_warns_no_second_time(tmp_path, caplog):
+def test_samples_made_again_warn_no_second_time(tmp_path, caplog):
     dataset = load(tmp_path, [(DOG, BOX_A)], max_tokens=9)
     caplog.clear()
 
-    dataset.connect(FakeTokenizer(9))
+    samples = dataset.samples(SampleContext(FakeTokenizer(9)))
 
-    assert len(dataset) == 1
+    assert len(samples) == 1
     assert not caplog.records
 
 
 def test_a_set_whose_captions_are_all_too_long_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"every caption.*max_tokens"):
+    with pytest.raises(
+        ValueError, match=r"can read nothing.*caption longer than 3 tokens.*max_tokens"
+    ):
         load(tmp_path, [(DOG, BOX_A)], max_tokens=3)
 
 
@@ -117,9 +118,8 @@ def test_a_phrase_set_has_no_class_names(tmp_path):
 @pytest.fixture
 def packed(tmp_path):
     """A training set whose captions are packed with others."""
-    dataset = load(tmp_path, [(DOG, BOX_B), (MAN, BOX_A)])
-    dataset.training, dataset.max_distractors = True, 20
-    return dataset
+    load(tmp_path, [(DOG, BOX_B), (MAN, BOX_A)])
+    return loaded(PhraseGrounding("grounding.json", max_distractors=20), tmp_path, training=True)
 
 
 def test_packed_captions_keep_their_phrases_and_add_none(packed):
@@ -144,21 +144,19 @@ def test_packing_uses_the_tokens_up_and_never_more(packed):
     assert max(counts) <= 64
 
 
-def test_an_evaluation_packs_nothing(packed):
-    packed.training = False
+def test_an_evaluation_packs_nothing(packed, tmp_path):
+    evaluated = loaded(PhraseGrounding("grounding.json", max_distractors=20), tmp_path)
 
-    assert all(packed[0].prompt.caption == CAPTION for _ in range(20))
+    assert all(evaluated[0].prompt.caption == CAPTION for _ in range(20))
 
 
 def test_boxes_that_a_detector_was_unsure_of_are_left_out(tmp_path):
-    dataset = load(tmp_path, [(MAN, BOX_A), (DOG, BOX_B)])
+    load(tmp_path, [(MAN, BOX_A), (DOG, BOX_B)])
     document = json.loads((tmp_path / "grounding.json").read_text())
     for entry, score in zip(document["annotations"], (0.5, 0.6, 0.9), strict=True):
         entry["score"] = score
     (tmp_path / "grounding.json").write_text(json.dumps(document))
-    dataset.min_score = 0.5
-    dataset.load(tmp_path)
-    dataset.connect(FakeTokenizer(64))
+    dataset = loaded(PhraseGrounding("grounding.json", min_score=0.5), tmp_path)
 
     assert dataset[0].prompt.phrases == ("a dog",)
     assert len(dataset) == 2

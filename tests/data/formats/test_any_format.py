@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import FakeTokenizer, write_image
+from loaded_sets import loaded
 
 from glip_pl.data import (
     CategoryDetection,
@@ -56,12 +57,6 @@ def grounding_set(root: Path) -> AnnotationSet:
     return AnnotationSet(images(root), records)
 
 
-def load(dataset: GroundingDataset, root: Path) -> GroundingDataset:
-    dataset.load(root)
-    dataset.connect(FakeTokenizer())
-    return dataset
-
-
 def shown_by(dataset: GroundingDataset) -> list[list[tuple[list[float], list[str]]]]:
     """Per image its boxes, rounded, with what each shows."""
     return [
@@ -81,7 +76,7 @@ def test_detection_gives_the_same_samples_from_every_format(tmp_path, form):
     held = detection_set(tmp_path)
     FORMATS[form].write({"train": held, "val": held}, tmp_path / "written")
 
-    dataset = load(CategoryDetection("written", split="val", format=form), tmp_path)
+    dataset = loaded(CategoryDetection("written", split="val", format=form), tmp_path)
 
     assert shown_by(dataset) == [
         [([1, 2, 11, 22], ["hair drier"]), ([5, 5, 11, 12], ["cat"])],
@@ -96,7 +91,7 @@ def test_grounding_gives_the_same_samples_from_every_format(tmp_path, form):
     held = grounding_set(tmp_path)
     FORMATS[form].write({"train": held, "val": held}, tmp_path / "written")
 
-    dataset = load(PhraseGrounding("written", split="train"), tmp_path)
+    dataset = loaded(PhraseGrounding("written", split="train"), tmp_path)
 
     assert [sample.prompt.caption for sample in dataset] == [CAPTION, "a man"]
     assert shown_by(dataset) == [
@@ -110,7 +105,7 @@ def test_referring_expressions_are_read_from_the_files_of_refcoco(tmp_path):
     record = Record(1, "a.png", (40, 60), (box,), "the man")
     FORMATS["refcoco"].write({"testA": AnnotationSet(images(tmp_path), [record])}, tmp_path / "ref")
 
-    dataset = load(ReferringExpressions("ref", format="refcoco"), tmp_path)
+    dataset = loaded(ReferringExpressions("ref", format="refcoco"), tmp_path)
 
     assert shown_by(dataset) == [[([1, 2, 11, 22], ["the man"])]]
 
@@ -128,7 +123,7 @@ def test_flickr30k_is_read_from_its_folder(tmp_path):
         "</annotation>"
     )
 
-    dataset = load(PhraseGrounding("."), tmp_path)
+    dataset = loaded(PhraseGrounding("."), tmp_path)
 
     assert shown_by(dataset) == [[([1, 2, 11, 22], ["A man"])]]
     assert dataset[0].truth.phrase_types == (("people",),)
@@ -147,7 +142,7 @@ def test_a_set_in_tar_files_is_trained_and_evaluated_on(tmp_path):
 
     assert len(batch) == 2
     assert len(evaluated) == 2
-    assert val.image_path(0) == tmp_path / "val-000000.tar" / "00000000.png"
+    assert val.image_path(val.records[0]) == tmp_path / "val-000000.tar" / "00000000.png"
 
 
 @pytest.mark.parametrize(
@@ -167,9 +162,7 @@ def test_a_broken_split_does_not_disturb_those_that_are_read(tmp_path, form, bro
     train = CategoryDetection(form, split="train")
     (tmp_path / form / broken).write_bytes(b"\xff\xfe no annotations")
 
-    load(train, tmp_path)
-
-    assert len(train) == 2
+    assert len(loaded(train, tmp_path)) == 2
     assert not train.problems
 
 
@@ -210,7 +203,7 @@ def test_the_manifest_tells_images_in_tar_files_apart(tmp_path):
 def test_the_files_of_a_single_split_need_no_name_of_it(tmp_path):
     FORMATS["odvg"].write({"train": detection_set(tmp_path)}, tmp_path / "written")
 
-    dataset = load(CategoryDetection("written/annotations/train.jsonl"), tmp_path)
+    dataset = loaded(CategoryDetection("written/annotations/train.jsonl"), tmp_path)
 
     assert len(dataset) == 2
 
@@ -266,8 +259,8 @@ def test_each_class_takes_its_part_of_a_file_that_holds_both_and_counts_the_rest
     both = AnnotationSet(boxes.images, records, NAMES)
     FORMATS["odvg"].write({"train": both}, tmp_path / "written")
 
-    detection = load(CategoryDetection("written"), tmp_path)
-    grounding = load(PhraseGrounding("written"), tmp_path)
+    detection = loaded(CategoryDetection("written"), tmp_path)
+    grounding = loaded(PhraseGrounding("written"), tmp_path)
 
     assert [sample.truth.image_id for sample in detection] == [1]
     assert detection.problems == {"image with a box that has no category": ["image 2 (b.png)"]}
@@ -279,9 +272,11 @@ def test_images_may_lie_in_another_folder_than_the_form_has_them_in(tmp_path):
     FORMATS["coco"].write({"train": detection_set(tmp_path)}, tmp_path / "written")
     write_image(tmp_path / "photos" / "a.png", 40, 60)
 
-    dataset = load(CategoryDetection("written", "photos"), tmp_path)
+    dataset = loaded(CategoryDetection("written", "photos"), tmp_path)
 
-    assert [dataset.image_path(i) for i in range(len(dataset))] == [tmp_path / "photos" / "a.png"]
+    assert [dataset.image_path(record) for record in dataset.records] == [
+        tmp_path / "photos" / "a.png"
+    ]
     assert dataset.problems == {"missing image file": [str(tmp_path / "photos" / "b.png")]}
 
 
@@ -290,7 +285,7 @@ def test_what_a_form_leaves_out_stands_in_the_problems_of_the_set(tmp_path):
     file = tmp_path / "written" / "annotations" / "train.jsonl"
     file.write_text(file.read_text() + "no json\n")
 
-    assert load(CategoryDetection("written"), tmp_path).problems == {
+    assert loaded(CategoryDetection("written"), tmp_path).problems == {
         "line that is no JSON object": ["line 3"]
     }
 
@@ -309,6 +304,6 @@ def test_a_json_file_of_one_line_of_odvg_is_not_taken_for_coco(tmp_path):
     line["detection"] = {"instances": [instance]}
     (tmp_path / "train.json").write_text(json.dumps(line) + "\n")
 
-    dataset = load(CategoryDetection("train.json"), tmp_path)
+    dataset = loaded(CategoryDetection("train.json"), tmp_path)
 
     assert shown_by(dataset) == [[([1, 2, 11, 22], ["cat"])]]

@@ -1,18 +1,23 @@
 """Described object detection: the categories are sentences, some about what is *not* there."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
 
+from glip_pl.data.annotations import Problems
 from glip_pl.data.datasets.detection import CategoryDetection
-from glip_pl.data.formats import AnnotationSet
+from glip_pl.data.datasets.samples import SampleContext, SampleMaker
+from glip_pl.data.formats import AnnotationSet, Record
+from glip_pl.data.formats.common.checks import note
 from glip_pl.metrics import DetectionAP, GroundingMetric
 from glip_pl.prompts import PromptTemplate
 from glip_pl.structures import Sample
 
 SCENARIOS = ("intra", "inter")
+_IDLE = "image of a scenario without descriptions"
 
 
 class DescribedDetection(CategoryDetection):
@@ -80,34 +85,64 @@ class DescribedDetection(CategoryDetection):
                 "`group_id` into its categories, and a number `group_id` into its images"
             ) from error
 
-    def select(self, found: AnnotationSet) -> list[Any]:
-        """Turn images and boxes into tensors; images asked for nothing are left out."""
-        records = super().select(found)
+    def select(self, found: AnnotationSet, problems: Problems) -> list[Record]:
+        """Choose the images that are asked for something."""
+        records = super().select(found, problems)
         if self.scenario == "inter":
             return records
-        idle = [record.path.name for record in records if not self._asked[record.image_id]]
-        if idle:
-            self.problems["image of a scenario without descriptions"] = idle
+        for record in records:
+            if not self._asked[record.image_id]:
+                note(problems, _IDLE, PurePosixPath(record.file_name).name)
         return [record for record in records if self._asked[record.image_id]]
 
-    def make_sample(self, record: Any, image: np.ndarray) -> Sample:
-        """Join boxes and pixels with the prompt that the image is asked."""
-        sample = super().make_sample(record, image)
+    def maker(self, context: SampleContext) -> SampleMaker:
+        """Make what asks every image for all descriptions, or for those of its scenario."""
+        whole = super().maker(context)
         if self.scenario == "inter":
-            return sample
-        truth = sample.truth
-        assert truth is not None
-        asked = self._asked[truth.image_id]
-        columns = [k for k, i in enumerate(sample.phrase_ids.tolist()) if i in asked]
-        prompt = self.template.join([self.names_by_id[int(sample.phrase_ids[k])] for k in columns])
-        return replace(
-            sample,
-            prompt=prompt,
-            truth=replace(truth, shows=truth.shows[:, columns]),
-            phrase_ids=sample.phrase_ids[columns],
-            chunks=(),
-        )
+            return whole
+        return _ScenarioSamples(whole, self._asked, self.names_by_id, self.template)
 
     def make_metric(self) -> GroundingMetric:
         """Make COCO's AP over the descriptions and over each kind of them."""
         return DetectionAP(self.names_by_id, groups=self._kinds)
+
+
+class _ScenarioSamples(SampleMaker):
+    """Asks each image for the descriptions of its scenario alone."""
+
+    def __init__(
+        self,
+        whole: SampleMaker,
+        asked: Mapping[int, Sequence[int]],
+        names: Mapping[int, str],
+        template: PromptTemplate,
+    ) -> None:
+        """Note who asks for all.
+
+        Args:
+            whole: Asks every image for all descriptions.
+            asked: The ids of the descriptions that each image is asked for, by the image's id.
+            names: The descriptions by id.
+            template: How descriptions become a caption.
+        """
+        super().__init__(whole.context)
+        self._whole, self._asked, self._names, self._template = whole, asked, names, template
+
+    def readable(self, records: Sequence[Record], problems: Problems) -> Sequence[Record]:
+        """Keep the records that can be asked for all."""
+        return self._whole.readable(records, problems)
+
+    def make(self, record: Record, image: np.ndarray, others: Sequence[Record]) -> Sample:
+        """Join boxes and pixels with the prompt that the image is asked."""
+        sample = self._whole.make(record, image, others)
+        truth, asked = sample.truth, self._asked[record.image_id]
+        assert truth is not None
+        columns = [k for k, i in enumerate(sample.phrase_ids.tolist()) if i in asked]
+        phrase_ids = sample.phrase_ids[columns]
+        return replace(
+            sample,
+            prompt=self._template.join([self._names[i] for i in phrase_ids.tolist()]),
+            truth=replace(truth, shows=truth.shows[:, columns]),
+            phrase_ids=phrase_ids,
+            chunks=(),
+        )

@@ -1,31 +1,24 @@
 """Detection data: boxes with categories, whose names become the prompt."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from glip_pl.data.annotations import ImageRecord, Problems
+from glip_pl.data.annotations import Problems
 from glip_pl.data.datasets.base import GroundingDataset
 from glip_pl.data.datasets.category_names import read_categories
+from glip_pl.data.datasets.category_samples import CategorySamples
 from glip_pl.data.datasets.few_shot import few_shot
-from glip_pl.data.formats import AnnotationSet
+from glip_pl.data.datasets.samples import SampleContext, SampleMaker
+from glip_pl.data.formats import AnnotationSet, Record
 from glip_pl.data.formats.coco.coco import Coco
 from glip_pl.data.formats.coco.coco_json import read_document
 from glip_pl.data.formats.common.checks import note
 from glip_pl.data.formats.common.values import objects, whole_number
 from glip_pl.data.sources import is_coco_json
 from glip_pl.metrics import DetectionAP, GroundingMetric
-from glip_pl.prompts import Chunk, Prompt, PromptTemplate
-from glip_pl.prompts.compiler import NAME_PLACE, compile_names, describe
-from glip_pl.prompts.tokens import Tokenizer
-from glip_pl.prompts.vocabulary import Vocabulary
-from glip_pl.structures import Sample, Truth
+from glip_pl.prompts import Prompt, PromptTemplate
+from glip_pl.prompts.compiler import NAME_PLACE, describe
 
 log = logging.getLogger(__name__)
 
@@ -34,15 +27,6 @@ _NO_CATEGORIES = (
     "glip_pl.data.PhraseGrounding"
 )
 _UNNAMED = "image with a box that has no category"
-
-
-@dataclass(frozen=True)
-class _DetectionRecord(ImageRecord):
-    """An image with boxes [G, 4], the position in `names` of each, [G], and crowd flags, [G]."""
-
-    boxes: Tensor
-    classes: Tensor
-    crowd: Tensor
 
 
 class CategoryDetection(GroundingDataset):
@@ -104,9 +88,6 @@ class CategoryDetection(GroundingDataset):
         self.max_negatives = max_negatives
         self.fixed_prompt = fixed_prompt
         self.category_ids: list[int] = []
-        self._vocabulary: Vocabulary
-        self._chunks: tuple[Chunk, ...] = ()
-        self._records: Sequence[_DetectionRecord] = []
 
     @property
     def names_by_id(self) -> dict[int, str]:
@@ -130,7 +111,6 @@ class CategoryDetection(GroundingDataset):
         found = self.read_any(source, folder)
         if not found.names and found.records:
             raise ValueError(_NO_CATEGORIES.format(str(source)))
-        self.take_names(found, source)
         return found
 
     def take_names(self, found: AnnotationSet, source: Path) -> None:
@@ -171,120 +151,38 @@ class CategoryDetection(GroundingDataset):
         if len(categories) == 1 and any("tokens_positive" in entry for entry in annotations):
             raise ValueError(_NO_CATEGORIES.format(str(source)))
         self.take_document(document, source)
-        reader = self.json_format
-        found = reader.read_document(document, source, self.find_folder(source, folder))
-        self.problems.update(found.problems)
-        self.take_names(found, source)
-        return found
+        return self.json_format.read_document(document, source, self.find_folder(source, folder))
 
     def take_document(self, document: dict[str, Any], source: Path) -> None:
         """Take what a kind of data set needs of its JSON beside names, images and boxes."""
 
-    def select(self, found: AnnotationSet) -> list[Any]:
-        """Turn images and boxes into tensors; images without boxes are kept."""
-        records = _records(found, self.category_ids, self.problems)
+    def select(self, found: AnnotationSet, problems: Problems) -> list[Record]:
+        """Choose the images whose boxes all show known categories; those without boxes are kept.
+
+        An image of which a box is unknown would else be taken to show nothing there.
+        """
+        known, records = set(self.category_ids), list[Record]()
+        for record in found.records:
+            if all(annotation.category in known for annotation in record.annotations):
+                records.append(record)
+            else:
+                note(problems, _UNNAMED, f"image {record.image_id} ({record.file_name})")
         if self.shots is None:
             return records
-        shown = [record.classes.tolist() for record in records]
+        shown = [[a.category for a in r.annotations if a.category is not None] for r in records]
         return [records[i] for i in few_shot(shown, self.shots, self.shot_seed)]
+
+    def maker(self, context: SampleContext) -> SampleMaker:
+        """Make what asks images for the categories."""
+        return CategorySamples(
+            *(context, self.names_by_id),
+            source=self.annotations,
+            template=self.template,
+            descriptions=self.descriptions,
+            max_negatives=self.max_negatives,
+            fixed_prompt=self.fixed_prompt,
+        )
 
     def make_metric(self) -> GroundingMetric:
         """Make COCO's AP over the categories."""
         return DetectionAP(self.names_by_id)
-
-    def connect(self, tokenizer: Tokenizer) -> None:
-        """Take the tokenizer; in evaluation cut the vocabulary into chunks that it can read.
-
-        In training every image's names must fit into one prompt. What is odd about the names, such
-        as letters that the vocabulary lacks, is told as a warning.
-
-        Raises:
-            ValueError: A name, or all that one image shows, or those of a fixed prompt, take more
-                tokens than the text encoder reads.
-        """
-        super().connect(tokenizer)
-        described = {
-            c: self.descriptions[i]
-            for c, i in enumerate(self.category_ids)
-            if i in self.descriptions
-        }
-        compiled = compile_names(
-            self.names, tokenizer, template=self.template, descriptions=described
-        )
-        if troubles := compiled.report.troubles():
-            log.warning("%s", "\n  ".join([f"the names of {self.annotations}:", *troubles]))
-        self._vocabulary = Vocabulary(
-            self.names, tokenizer, template=self.template, descriptions=described
-        )
-        if not self.training:
-            self._chunks = compiled.chunks
-            return
-        needed = self._vocabulary.cost(range(len(self.names)))
-        if self.fixed_prompt and needed > self._vocabulary.room:
-            raise ValueError(
-                f"fixed_prompt names all {len(self.names)} categories in {needed} tokens, but the "
-                f"text encoder has room for {self._vocabulary.room}; raise its max_tokens or leave "
-                "fixed_prompt out of data.train"
-            )
-        self.fitting(list(self._records))
-
-    def fitting(self, records: list[Any]) -> list[Any]:
-        """Give the records, each of which a training prompt must be able to name all of.
-
-        Raises:
-            ValueError: The names that one image shows take more tokens than there is room for.
-        """
-        for record in records:
-            needed = self._vocabulary.cost(set(record.classes.tolist()))
-            if needed > self._vocabulary.room:
-                raise ValueError(
-                    f"the names that {str(record.path)!r} shows need {needed} tokens, but the "
-                    f"text encoder has room for {self._vocabulary.room}; raise its max_tokens or "
-                    "shorten the names"
-                )
-        return records
-
-    def make_sample(self, record: _DetectionRecord, image: np.ndarray) -> Sample:
-        """Join boxes and pixels with a prompt."""
-        samples_names = self.training and not self.fixed_prompt
-        named = list(range(len(self.names)))
-        if samples_names:
-            named = self._vocabulary.sample(set(record.classes.tolist()), self.max_negatives)
-        return Sample(
-            image=image,
-            prompt=self._vocabulary.prompt(named),
-            phrase_ids=torch.tensor([self.category_ids[c] for c in named]),
-            original_size=record.size,
-            truth=Truth(
-                boxes=record.boxes.clone(),
-                shows=record.classes[:, None] == torch.tensor(named)[None],
-                crowd=record.crowd.clone(),
-                image_id=record.image_id,
-            ),
-            chunks=self._chunks,
-        )
-
-
-def _records(
-    found: AnnotationSet, category_ids: Sequence[int], problems: Problems
-) -> list[_DetectionRecord]:
-    """Turn boxes into tensors; an image is left out when what one of its boxes shows is unknown.
-
-    The image would else be taken to show nothing there.
-    """
-    position = {category_id: c for c, category_id in enumerate(category_ids)}
-    records = []
-    for record in found.records:
-        classes = [position.get(a.category) for a in record.annotations if a.category is not None]
-        if len(classes) < len(record.annotations) or None in classes:
-            note(problems, _UNNAMED, f"image {record.image_id} ({record.file_name})")
-            continue
-        records.append(
-            _DetectionRecord(
-                *(record.image_id, found.images / record.file_name, record.size),
-                boxes=torch.tensor([a.box for a in record.annotations]).reshape(-1, 4),
-                classes=torch.tensor(classes, dtype=torch.long),
-                crowd=torch.tensor([a.crowd for a in record.annotations], dtype=torch.bool),
-            )
-        )
-    return records

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from glip_pl.data.datasets.detection import CategoryDetection
-from glip_pl.data.formats import AnnotationSet
+from glip_pl.data.formats import AnnotationSet, Record
 from glip_pl.data.formats.coco.coco import Coco
 from glip_pl.data.formats.common.values import objects, whole_number
 from glip_pl.data.formats.lvis import Lvis
@@ -72,9 +72,9 @@ class LvisDetection(CategoryDetection):
             for entry in objects(document["images"])
         }
 
-    def labels_of(self, index: int) -> dict[str, list[int]]:
-        """Give the absent categories of an image, and those of which it may show more."""
-        return self._labels[self.image_id(index)]
+    def labels_of(self, record: Record) -> dict[str, list[int]]:
+        """Return the absent categories of an image, and those of which it may show more."""
+        return self._labels[record.image_id]
 
     def make_metric(self) -> GroundingMetric:
         """Make the AP of LVIS."""

@@ -17,9 +17,9 @@ def check_images(dataset: GroundingDataset, rank: int = 0, world: int = 1) -> No
     Raises:
         ValueError: There are some.
     """
-    mine = range(rank, len(dataset), world)
-    paths = [str(dataset.image_path(index)) for index in mine]
-    broken = broken_images(paths, [dataset.image_size(index) for index in mine])
+    mine = dataset.records[rank::world]
+    paths = [str(dataset.image_path(record)) for record in mine]
+    broken = broken_images(paths, [record.size for record in mine])
     if broken:
         lines = [f"{kind}: {path}" for path, kind in list(broken.items())[:_SHOWN]]
         more = [f"and {len(broken) - _SHOWN} more"] if len(broken) > _SHOWN else []

@@ -1,16 +1,16 @@
 """Referring expressions: captions that each are one phrase as a whole."""
 
-from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from pathlib import PurePosixPath
+from typing import ClassVar
 
-import torch
-
-from glip_pl.data.datasets.phrases import PhraseGrounding, PhraseRecord
+from glip_pl.data.annotations import Problems
+from glip_pl.data.datasets.caption_samples import CaptionSamples, whole_sentence
+from glip_pl.data.datasets.phrases import PhraseGrounding
+from glip_pl.data.datasets.samples import SampleContext, SampleMaker
 from glip_pl.data.formats import AnnotationSet, Record
 from glip_pl.data.formats.common.caption_spans import NO_CAPTION
 from glip_pl.data.formats.common.checks import note
 from glip_pl.metrics import GroundingMetric, ReferringAccuracy
-from glip_pl.prompts import Prompt
 
 LOST_BOX = "caption of an unusable box"
 
@@ -50,26 +50,18 @@ class ReferringExpressions(PhraseGrounding):
             annotations, images, format=format, split=split, metric=metric or ReferringAccuracy()
         )
 
-    def select(self, found: AnnotationSet) -> list[Any]:
-        """Make a phrase of every sentence; one that is blank or has lost a box is left out."""
-        records = []
+    def select(self, found: AnnotationSet, problems: Problems) -> list[Record]:
+        """Choose the sentences; one that is blank or has lost a box is left out."""
+        records = list[Record]()
         for record in found.records:
             if record.left_out:  # The sentence would speak of too few.
-                note(self.problems, LOST_BOX, f"image {record.image_id}")
+                note(problems, LOST_BOX, f"image {record.image_id}")
             elif (record.caption or "").strip():
-                records.append(_record(record, found.images))
+                records.append(record)
             else:
-                note(self.problems, NO_CAPTION, PurePosixPath(record.file_name).name)
+                note(problems, NO_CAPTION, PurePosixPath(record.file_name).name)
         return records
 
-
-def _record(record: Record, folder: Path) -> PhraseRecord:
-    caption = record.caption or ""
-    boxes = [annotation.box for annotation in record.annotations]
-    return PhraseRecord(
-        *(record.image_id, folder / record.file_name, record.size),
-        prompt=Prompt(caption, (((0, len(caption)),),)),
-        boxes=torch.tensor(boxes).reshape(-1, 4),
-        shows=torch.ones(len(boxes), 1, dtype=torch.bool),
-        crowd=torch.zeros(len(boxes), dtype=torch.bool),
-    )
+    def maker(self, context: SampleContext) -> SampleMaker:
+        """Make what asks for every sentence as one phrase."""
+        return CaptionSamples(context, whole_sentence)
