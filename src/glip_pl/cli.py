@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 import glip_pl
+from glip_pl.commands.failures import advice, leave_for_torchrun, raised_by_a_worker
 
 # One line each; the module of a command has the rest.
 COMMANDS = {
@@ -41,7 +42,10 @@ EXAMPLE = "glip fit --model=tiny --fusion=deep --data=shapes"
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run a command; a user's mistake ends in one message and exit status 2."""
+    """Run a command; a user's mistake ends in one message and exit status 2.
+
+    A fault of the machine ends in a traceback, a message after it, and exit status 1.
+    """
     arguments = list(sys.argv[1:] if args is None else args)
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help", "help"):
@@ -56,19 +60,12 @@ def main(args: list[str] | None = None) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         import_module(f"glip_pl.commands.{name}").run(arguments[1:])
-    except ValueError as error:
-        if not _raised_by_us(error):
+    except Exception as error:
+        leave_for_torchrun(error)
+        status = _told(error)
+        if status is None:
             raise
-        raise SystemExit(_report(str(error))) from error
-    except RuntimeError as error:  # Of PyTorch, where a run is resumed from another model's.
-        if "Error(s) in loading state_dict" not in str(error):
-            raise
-        reason = " ".join(str(error).split())
-        raise SystemExit(_report(f"the checkpoint is of another model: {reason}")) from error
-    except OSError as error:
-        if error.strerror is None:
-            raise
-        raise SystemExit(_report(_of_the_system(error))) from error
+        raise SystemExit(status) from error
 
 
 def _overview() -> str:
@@ -89,11 +86,33 @@ def _unknown(name: str) -> str:
     return f"there is no command {name!r}; {hint} commands are {', '.join(COMMANDS)}"
 
 
-def _report(message: str) -> int:
-    """Write what went wrong, and return the exit status for it."""
+def _told(error: Exception) -> int | None:
+    """Write what ended a command, and return the exit status; None where nothing is known of it."""
+    if isinstance(error, ValueError):
+        own = str(error) if _raised_by_us(error) else raised_by_a_worker(error)
+        if own is not None:
+            return _report(own, error)
+    if isinstance(error, RuntimeError) and "Error(s) in loading state_dict" in str(error):
+        reason = " ".join(str(error).split())  # Of PyTorch, where a run is of another model's.
+        return _report(f"the checkpoint is of another model: {reason}", error)
+    if type(error).__name__ == "MisconfigurationException":  # Lightning's, not imported for it.
+        return _report(str(error), error)
+    told = advice(error)
+    if told is None:
+        if not isinstance(error, OSError) or error.strerror is None:
+            return None
+        return _report(_of_the_system(error), error)
+    traceback.print_exception(error)
+    _report(told, error)
+    return 1
+
+
+def _report(message: str, error: BaseException | None = None) -> int:
+    """Write what went wrong, with what was noted beside it, and return the exit status for it."""
     if len(message) > _LONGEST_MESSAGE:  # A prompt or a name may be as long as a book.
         message = f"{message[: _LONGEST_MESSAGE // 2]} ... {message[-_LONGEST_MESSAGE // 2 :]}"
-    sys.stderr.write(f"glip: error: {message}\n")
+    lines = [message, *getattr(error, "__notes__", ())]
+    sys.stderr.write("glip: error: " + "\n".join(lines) + "\n")
     return 2
 
 

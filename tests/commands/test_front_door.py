@@ -16,9 +16,11 @@ HEAVY = ("torch", "pytorch_lightning", "torchmetrics", "albumentations", "transf
 SHARED = {
     "__init__",
     "grounding_cli",
+    "failures",
     "known_options",
     "parser",
     "plugin_options",
+    "processes",
     "quiet",
     "resume",
     "trainer",

@@ -1,3 +1,6 @@
+import errno
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -45,3 +48,13 @@ def test_a_photograph_is_opened_whatever_its_name(tmp_path, kind):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", format=kind)
 
     assert read_image(tmp_path / "a.jpg").shape == (8, 8, 3)
+
+
+def test_a_file_is_not_broken_because_no_more_can_be_opened(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("glip_pl.data.images.open_image", refuse)
+
+    with pytest.raises(OSError, match="Too many open files"):
+        read_image(tmp_path / "a.png")

@@ -61,8 +61,10 @@ def last(folder):
 def test_whatever_ends_a_run_it_is_resumed_as_if_nothing_had_been(
     whole, root, tmp_path, fault, ending
 ):
-    with pytest.raises(ending):
+    with pytest.raises(ending) as ended:
         fit(root, tmp_path, fault, last(tmp_path))
+    if ending is OSError:
+        assert "resume it with --ckpt_path=" in ended.value.__notes__[-1]
 
     resumed, _ = fit(root, tmp_path, ckpt_path=tmp_path / "last.ckpt")
 

@@ -3,6 +3,8 @@
 import logging
 import warnings
 
+from glip_pl.commands.processes import name_the_failed
+
 # Beginnings or parts of messages of Lightning.
 _NOISE = (
     *("litlogger", "litmodels", "Tip:"),
@@ -24,6 +26,8 @@ _EXPECTED = (
     # Averaged weights are whole in every process, as the model itself is.
     r"You're using the WeightAveraging callback with a",
     r".*smaller than the logging interval",
+    # Metrics are computed over all processes, and so the same in each.
+    r"It is recommended to use `self.log\(.*sync_dist=True",
     # A choice of the user, to which the default is the quickest start.
     r".*does not have many workers",
     r".*resuming from a checkpoint that ended before the epoch ended",
@@ -39,8 +43,17 @@ def quieten_lightning() -> None:
             logging.getLogger(logger).addFilter(_is_of_use)
     connector = "pytorch_lightning.trainer.connectors.checkpoint_connector"
     logging.getLogger(connector).addFilter(_is_of_use)
+    launcher = "lightning_fabric.strategies.launchers.subprocess_script"
+    logging.getLogger(launcher).addFilter(_in_our_words)
     for message in _EXPECTED:
         warnings.filterwarnings("ignore", message=message)
+
+
+def _in_our_words(record: logging.LogRecord) -> bool:
+    ours = name_the_failed(record.getMessage())
+    if ours is not None:
+        record.msg, record.args = ours, ()
+    return True
 
 
 def _is_of_use(record: logging.LogRecord) -> bool:

@@ -1,6 +1,7 @@
 """What ``glip fit``, ``validate`` and ``test`` do before Lightning is there."""
 
 from glip_pl.commands.known_options import refuse_unknown
+from glip_pl.commands.processes import follow_the_first
 from glip_pl.configs.names import expand
 from glip_pl.system.memory import keep_freed_memory
 
@@ -19,6 +20,7 @@ def run_trainer(command: str, args: list[str]) -> None:
     from glip_pl.commands.grounding_cli import GroundingCLI
     from glip_pl.commands.quiet import quieten_lightning
 
+    follow_the_first()
     keep_freed_memory()
     quieten_lightning()
     is_named = any(arg.startswith("--data=") for arg in args)

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import ImageOps
 
 from glip_pl.data.formats.common.decoders import MOST_PIXELS, as_rgb, open_image
+from glip_pl.system.faults import is_of_the_machine
 
 
 def read_image(
@@ -35,6 +36,7 @@ def read_image(
 
     Raises:
         ValueError: The file is missing, broken, too large, no image, or of another size.
+        OSError: No more files can be opened, whatever the file.
     """
     try:
         with open_image(path if content is None else BytesIO(content)) as file:
@@ -49,6 +51,8 @@ def read_image(
                 width, height = height, width
             pixels = np.array(as_rgb(image))
     except Exception as error:  # Decoders raise nearly anything when the bytes are wrong.
+        if is_of_the_machine(error):
+            raise
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise ValueError(
             f"cannot read the image {str(path)!r}: {reason}; replace the file or remove its record "

@@ -23,6 +23,7 @@ from glip_pl.data.streaming import ShardStream
 from glip_pl.data.transforms import Pipeline
 from glip_pl.structures import Batch, Sample
 from glip_pl.system.image_size import keep_ratio_size
+from glip_pl.system.workers import guard_worker
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Loading:
             **batching,
             num_workers=self.num_workers,
             collate_fn=self.collate,
+            worker_init_fn=guard_worker,
             pin_memory=torch.cuda.is_available(),
             # Of its own, so that starting workers draws nothing from the training's.
             generator=torch.Generator().manual_seed(self.seed + self.rank),
@@ -85,6 +87,7 @@ def eval_loader(
         batch_sampler=SameShapeBatches(sizes, batch_size, rank=loading.rank, world=loading.world),
         num_workers=loading.num_workers,
         collate_fn=loading.collate,
+        worker_init_fn=guard_worker,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=loading.num_workers > 0,
     )

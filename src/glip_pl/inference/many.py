@@ -16,6 +16,8 @@ from glip_pl.inference.pixels import as_pixels
 from glip_pl.inference.predictor import Predictor
 from glip_pl.inference.result import Result
 from glip_pl.prompts.compiled import CompiledPrompt
+from glip_pl.system.faults import is_of_the_machine
+from glip_pl.system.workers import guard_worker
 
 _WINDOW = 4  # Batches that are held at once, so that images of one shape come together.
 _FEW = 32  # Files for which starting processes takes longer than reading them.
@@ -102,6 +104,8 @@ class _Files(Dataset[Any]):
         try:
             pixels = as_pixels(self._paths[index])
         except Exception as error:  # Decoders raise nearly anything when the bytes are wrong.
+            if is_of_the_machine(error):
+                raise
             return (str(error) or type(error).__name__).splitlines()[0]
         return pixels if self._sizes is None else View.of(pixels, *self._sizes)
 
@@ -110,7 +114,13 @@ def _decoded(
     paths: Sequence[str], sizes: tuple[int, int] | None, num_workers: int | None
 ) -> Iterator[Any]:
     count = workers_for(len(paths)) if num_workers is None else num_workers
-    loader = DataLoader(_Files(paths, sizes), batch_size=None, num_workers=count, collate_fn=_same)
+    loader = DataLoader(
+        _Files(paths, sizes),
+        batch_size=None,
+        num_workers=count,
+        collate_fn=_same,
+        worker_init_fn=guard_worker,
+    )
     return iter(loader)
 
 

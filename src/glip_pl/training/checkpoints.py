@@ -123,10 +123,14 @@ class LastCheckpoint(ModelCheckpoint):
             except ValueError as error:
                 log.error("%s", error)
         if trainer.is_global_zero and self._written is not None:
-            log.error(
-                "the run ended after %d steps (%s); resume it with --ckpt_path=%s",
-                *(self._written[0], type(exception).__name__, self.path),
+            told = (
+                f"the run ended after {self._written[0]} steps ({type(exception).__name__}); "
+                f"resume it with --ckpt_path={self.path}"
             )
+            if isinstance(exception, KeyboardInterrupt):  # Lightning raises it no further.
+                log.error("%s", told)
+            else:  # What comes last is read.
+                exception.add_note(told)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]

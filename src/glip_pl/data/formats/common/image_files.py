@@ -20,6 +20,7 @@ from glip_pl.data.formats.common.checks import note
 from glip_pl.data.formats.common.decoders import MOST_PIXELS, open_image
 from glip_pl.data.formats.common.records import AnnotationSet, Record
 from glip_pl.data.formats.common.tar_files import read_bytes
+from glip_pl.system.faults import is_of_the_machine
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 EMPTY = "empty image file"
@@ -66,7 +67,9 @@ def _read_header(path: str) -> Header | str:
             return _header(file)
     except Image.DecompressionBombError:
         return TOO_LARGE
-    except Exception:  # Decoders raise nearly anything when the bytes are wrong.
+    except Exception as error:  # Decoders raise nearly anything when the bytes are wrong.
+        if is_of_the_machine(error):
+            raise
         return UNREADABLE
 
 
@@ -84,6 +87,8 @@ def image_problem(path: str, size: tuple[int, int]) -> tuple[str | None, int]:
             file.draft("L", (1, 1))  # JPEG: all of the file is read, an eighth of it computed.
             file.load()
     except Exception as error:
+        if is_of_the_machine(error):
+            raise
         # Pillow has no class of its own for a file that ends too early.
         early = "truncated" in str(error).lower()
         return (TRUNCATED if early else UNREADABLE), header.orientation
