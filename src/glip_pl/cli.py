@@ -14,6 +14,7 @@ from pathlib import Path
 
 import glip_pl
 from glip_pl.commands.failures import advice, leave_for_torchrun, raised_by_a_worker
+from glip_pl.system.screen import complain, show_warnings
 
 # One line each; the module of a command has the rest.
 COMMANDS = {
@@ -56,6 +57,7 @@ def main(args: list[str] | None = None) -> None:
         return
     if name not in COMMANDS:
         raise SystemExit(_report(_unknown(name)))
+    show_warnings()
     # Tokenizers run in data loader workers; their own threads would only warn about the fork.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
@@ -111,8 +113,7 @@ def _report(message: str, error: BaseException | None = None) -> int:
     """Write what went wrong, with what was noted beside it, and return the exit status for it."""
     if len(message) > _LONGEST_MESSAGE:  # A prompt or a name may be as long as a book.
         message = f"{message[: _LONGEST_MESSAGE // 2]} ... {message[-_LONGEST_MESSAGE // 2 :]}"
-    lines = [message, *getattr(error, "__notes__", ())]
-    sys.stderr.write("glip: error: " + "\n".join(lines) + "\n")
+    complain(f"glip: error: {message}", *getattr(error, "__notes__", ()))
     return 2
 
 

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from glip_pl.training.progress import Closing
+from glip_pl.system.screen import wrapped
+from glip_pl.training.progress import Closing, Progress
 from glip_pl.training.run_logger import RunLogger
-from glip_pl.training.screen import wrapped
 
 
 def closing(capsys, metrics, data=("--data=shapes",)):
@@ -43,6 +43,17 @@ def test_the_next_command_fits_into_eighty_columns(capsys):
 
     assert lines[-3] == "next:    glip predict \\"
     assert max(map(len, lines)) <= 80
+
+
+def test_an_epoch_without_a_step_of_this_run_has_no_line(caplog):
+    trainer = SimpleNamespace(max_epochs=2, current_epoch=0, global_step=2, callback_metrics={})
+    progress = Progress()
+    progress.disable()
+
+    with caplog.at_level("INFO"):
+        progress.on_train_epoch_end(trainer, None)
+
+    assert not caplog.records
 
 
 def test_long_lines_are_wrapped_and_paths_stay_whole():

@@ -5,6 +5,7 @@ from pathlib import Path
 from jsonargparse import auto_cli
 
 from glip_pl.commands.parser import CommandParser
+from glip_pl.system.screen import write
 
 
 def run(args: list[str]) -> None:
@@ -29,7 +30,7 @@ def save(checkpoint: str, output: Path) -> None:
     from glip_pl.weights.run_checkpoint import read_checkpoint
 
     save_adapter(read_checkpoint(checkpoint), output)
-    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
+    write(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 
 def merge(weights: str, adapters: list[Path], output: Path) -> None:
@@ -47,4 +48,4 @@ def merge(weights: str, adapters: list[Path], output: Path) -> None:
     task = open_task(weights)
     merged = with_adapters(task.model.state_dict(), adapters)
     write_checkpoint(task, merged, output, like=weights)
-    print(f"{output}: {weights} with {len(adapters)} adapters")
+    write(f"{output}: {weights} with {len(adapters)} adapters")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from glip_pl.commands.parser import CommandParser
+from glip_pl.system.screen import write
 
 
 def run(args: list[str]) -> None:
@@ -67,15 +68,15 @@ def check(path: str, *, format: str | None = None) -> bool:
     from glip_pl.data.upkeep import read_sets
 
     form, sets = read_sets(path, format)
-    print(f"{path}: {form.name}")
+    write(f"{path}: {form.name}")
     wrong = False
     for split, annotation_set in sets.items():
         usable, oriented = without_broken_images(annotation_set)
         problems = list_problems(usable.problems)
-        print("\n".join(["", f"{split}: {count_of(usable)}", *describe(usable, oriented)]))
+        write("", f"{split}: {count_of(usable)}", *describe(usable, oriented))
         if not usable.records:
             problems.append("no usable image")
-        print("\n".join(f"  {line}" for line in problems or ["no problems"]))
+        write(*(f"  {line}" for line in problems or ["no problems"]))
         wrong |= bool(problems)
     return wrong
 
@@ -121,11 +122,11 @@ def convert(
             + "\nnothing is written; correct the data set, or drop --strict"
         )
     write_whole(writer, sets, place, problems, proven=strict)
-    print(f"{source}: {form.name}\n{target}: {to}")
+    write(f"{source}: {form.name}", f"{target}: {to}")
     told = [*(f"{split}: {count_of(held)}" for split, held in sets.items()), *told]
     if problems:
         told.append(f"all that is left out or to be corrected: {place / QUARANTINE}")
-    print("\n".join(f"  {line}" for line in told))
+    write(*(f"  {line}" for line in told))
 
 
 def show(
@@ -167,10 +168,10 @@ def show(
         try:
             pictures.append(sheet.picture_of(annotation_set, record))
         except ValueError as error:
-            print(error)
+            write(str(error))
     if not pictures:
         raise ValueError(f"{path!r} has no image to show in {chosen!r}; run glip data check")
     target = Path(output)
     target.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(sheet.sheet_of(pictures)).save(target)
-    print(f"{len(pictures)} samples of {chosen}: see {target}")
+    write(f"{len(pictures)} samples of {chosen}: see {target}")

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from glip_pl.commands.parser import run_function
+from glip_pl.system.screen import write
 
 
 def run(args: list[str]) -> None:
@@ -77,4 +78,4 @@ def export(
         scored_on=f"{data}/{split}",
     )
     measured = export_folder(task.model, output, settings)
-    print(f"wrote {output}", *measured.lines(), sep="\n")
+    write(f"wrote {output}", *measured.lines())

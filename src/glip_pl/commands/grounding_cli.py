@@ -17,8 +17,8 @@ from glip_pl.configs.moved import current_options
 from glip_pl.configs.names import HERE, expand
 from glip_pl.data import GroundingDataModule
 from glip_pl.plugins import fusion_plugins
+from glip_pl.system.screen import wrapped
 from glip_pl.training.progress import Closing
-from glip_pl.training.screen import wrapped
 from glip_pl.training.task import GroundingTask
 from glip_pl.weights import Weights, read_weights
 from glip_pl.weights.class_paths import accept_moved_classes

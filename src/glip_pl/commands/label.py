@@ -1,12 +1,12 @@
 """``glip label``: label any number of images, by any number of processes, killed as often."""
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from glip_pl.commands.parser import run_function
 from glip_pl.system.memory import keep_freed_memory
+from glip_pl.system.screen import complain, write
 
 # What finds boxes is imported when it does: the help of a command loads no model's packages.
 if TYPE_CHECKING:
@@ -102,8 +102,7 @@ def label(
     shards = shards_of(images, shard_size)
     model = load(weights, device=local_device(device), precision=precision, trust=trust or [])
     asked = model.compile(prompt, caption, unwanted)
-    for line in (*asked.report.lines(), *model.hints(asked)):
-        print(line)
+    write(*asked.report.lines(), *model.hints(asked))
     options = Options(
         threshold=threshold,
         nms_iou=nms_iou,
@@ -121,7 +120,7 @@ def label(
         every=every,
     )
     progress = engine.run(shards, rank=place, world=count, report=_Ticker())
-    print(progress.line())
+    write(progress.line())
     written = _export(engine, shards, wanted, uncertain_first)
     if progress.failures:
         _report(progress)
@@ -137,7 +136,7 @@ class _Ticker:
     def __call__(self, progress: "Progress") -> None:
         if time.monotonic() - self._last >= _SECONDS:
             self._last = time.monotonic()
-            sys.stderr.write(f"{progress.line()}\n")
+            complain(f"{progress.line()}")
 
 
 def _export(
@@ -148,19 +147,19 @@ def _export(
     paths = [engine.path_of(shard) for shard in shards]
     left = sum(not path.is_file() for path in paths)
     if left:
-        print(f"{left} of {len(paths)} shards are left to other processes")
+        write(f"{left} of {len(paths)} shards are left to other processes")
         return []
     written = export(paths, engine.output, formats, uncertain_first=uncertain_first)
     for path in written:
-        print(path)
+        write(str(path))
     return [str(path) for path in written]
 
 
 def _report(progress: "Progress") -> None:
     """List what failed, and end with status 1."""
-    sys.stderr.write(f"glip: {len(progress.failures)} images failed:\n")
+    complain(f"glip: {len(progress.failures)} images failed:")
     for failure in progress.failures[:_LISTED]:
-        sys.stderr.write(f"  {failure.name}: {failure.reason}\n")
+        complain(f"  {failure.name}: {failure.reason}")
     if len(progress.failures) > _LISTED:
-        sys.stderr.write('  ...; all have an "error" in the shards\n')
+        complain('  ...; all have an "error" in the shards')
     raise SystemExit(1)

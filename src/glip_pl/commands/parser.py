@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from jsonargparse import ArgumentParser, auto_cli
 
 from glip_pl.configs.reading import read_safely
+from glip_pl.system.screen import complain
 
 read_safely()
 
@@ -31,7 +32,7 @@ class CommandParser(ArgumentParser):
         if not self.exit_on_error:
             super().error(message, ex)
         hint = self._hint(message)
-        sys.stderr.write(f"glip: error: {message}\n{hint}{_prog(self)} --help lists the options.\n")
+        complain(f"glip: error: {message}\n{hint}{_prog(self)} --help lists the options.")
         raise SystemExit(2)
 
     def _hint(self, message: str) -> str:

@@ -1,12 +1,12 @@
 """``glip predict``: detect in image files what a prompt names, as pictures and JSON."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from glip_pl.commands.parser import run_function
 from glip_pl.system.memory import keep_freed_memory
+from glip_pl.system.screen import complain, write
 
 _MOST_PICTURES = 300  # Of so many files, pictures are drawn unasked.
 
@@ -103,11 +103,9 @@ def predict(
     asked = model.compile(prompt, caption, unwanted)
     named = [repr(name) for name in asked.names]
     ending = f" and {len(named) - 20} more" if len(named) > 20 else ""
-    print(f"looking for {', '.join(named[:20])}{ending}")
-    for line in asked.report.lines():
-        print(line)
-    for line in model.hints(asked):
-        print(line)
+    write(
+        f"looking for {', '.join(named[:20])}{ending}", *asked.report.lines(), *model.hints(asked)
+    )
     files = image_files(image)
     outputs = Outputs(Path(output), files)
     draws = len(files) <= _MOST_PICTURES if pictures is None else pictures
@@ -124,7 +122,7 @@ def predict(
         for path, result in zip(files, found, strict=True):
             if isinstance(result, Failure):
                 failures.append((result.name, result.reason))
-                print(f"{path.name}: {result.reason}")
+                write(f"{path.name}: {result.reason}")
                 continue
             records.append(result.to_dict())
             kept.add(records[-1])
@@ -133,7 +131,7 @@ def predict(
                 target = outputs.picture_of(path)
                 result.save(target)
                 seen += f"; see {target}"
-            print(f"{path.name}: {seen}")
+            write(f"{path.name}: {seen}")
     if failures:
         _report(failures, len(files))
     return records
@@ -141,7 +139,7 @@ def predict(
 
 def _report(failures: Sequence[tuple[str, str]], count: int) -> None:
     """List what failed, and end with status 1."""
-    sys.stderr.write(f"glip: {len(failures)} of {count} images failed:\n")
+    complain(f"glip: {len(failures)} of {count} images failed:")
     for name, reason in failures:
-        sys.stderr.write(f"  {name}: {reason}\n")
+        complain(f"  {name}: {reason}")
     raise SystemExit(1)

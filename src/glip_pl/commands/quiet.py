@@ -9,6 +9,8 @@ from glip_pl.commands.processes import name_the_failed
 _NOISE = (
     *("litlogger", "litmodels", "Tip:"),
     *("GPU available:", "TPU available:", "HPU available:"),
+    # Of limits that were typed.
+    "was configured so",
     "to estimate number of stepping batches",
     # Checkpoints are read safely before Lightning reads them.
     "`weights_only` was not set",

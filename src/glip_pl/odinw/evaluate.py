@@ -9,6 +9,7 @@ from glip_pl.odinw.locate import Place, locate
 from glip_pl.odinw.run import Run
 from glip_pl.odinw.sets import OdinwSet, odinw_13, odinw_35
 from glip_pl.odinw.table import with_averages, written
+from glip_pl.system.screen import write
 
 
 def evaluate(run: Run, places: Sequence[Place], asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,8 +28,8 @@ def evaluate(run: Run, places: Sequence[Place], asked: Mapping[str, Any]) -> dic
 
 def told(table: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Print a table, save it as odinw.json, and return it."""
-    print(written(table))
-    print(f"see {_save(table, folder)}")
+    write(written(table))
+    write(f"see {_save(table, folder)}")
     return table
 
 

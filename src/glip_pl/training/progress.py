@@ -14,8 +14,8 @@ from rich.box import ROUNDED
 from rich.console import Console
 from rich.table import Table
 
+from glip_pl.system.screen import WIDTH
 from glip_pl.training.checkpoints import BestCheckpoint, LastCheckpoint
-from glip_pl.training.screen import WIDTH
 
 # Names that are listed one by one.
 _ROWS = 20
@@ -26,7 +26,7 @@ class Progress(RichProgressBar):
 
     def __init__(self) -> None:
         super().__init__(leave=True)
-        self._start = 0.0
+        self._start: float | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Look where the output goes."""
@@ -42,7 +42,9 @@ class Progress(RichProgressBar):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the line of an epoch, if no bar shows it."""
         super().on_train_epoch_end(trainer, pl_module)
-        if self.is_disabled:
+        start, self._start = self._start, None
+        # An epoch of which a resumed run had nothing left to train was told before.
+        if self.is_disabled and start is not None:
             most = "" if trainer.max_epochs in (None, -1) else f"/{trainer.max_epochs}"
             scores = {
                 name: float(trainer.callback_metrics[name])
@@ -52,7 +54,7 @@ class Progress(RichProgressBar):
             rank_zero_info(
                 f"epoch {trainer.current_epoch + 1}{most}: step {trainer.global_step}"
                 + "".join(f", {name} {value:.4g}" for name, value in scores.items())
-                + f", {time.monotonic() - self._start:.0f} s"
+                + f", {time.monotonic() - start:.0f} s"
             )
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from glip_pl.layers.alignment import Told
 from glip_pl.matching import Matcher
 from glip_pl.model import GLIP
 from glip_pl.structures import Batch
+from glip_pl.system.screen import wrapped
 from glip_pl.system.seeds import seed_of
 from glip_pl.text import TextEncoder
 from glip_pl.training.criterion import GroundingCriterion
@@ -30,7 +31,6 @@ from glip_pl.training.evaluation import Evaluated
 from glip_pl.training.losses import LossWeights
 from glip_pl.training.names import refuse_other_names
 from glip_pl.training.optim import Cosine, OptimizerSettings, Plateau, Schedule, configured
-from glip_pl.training.screen import wrapped
 from glip_pl.tuning import Tuning
 from glip_pl.tuning.checkpoint import fold, unfold
 from glip_pl.tuning.fixed_prompt import tuned_prompt

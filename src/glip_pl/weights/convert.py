@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from glip_pl.backbones import SwinBackbone
+from glip_pl.system.screen import write
 from glip_pl.weights.conversion import Conversion
 from glip_pl.weights.folder import DESCRIPTION, MODEL, RECEIPT, TEXT, write_folder
 from glip_pl.weights.network import build_network
@@ -49,14 +50,14 @@ def convert(
         weights = read_weights(source, trust=trust or [])
         network = weights.build(trust=trust or [])
         family = write_transformers(network, weights.hyper_parameters, path).family
-        print(f"{target}: a {family} in the form of transformers")
+        write(f"{target}: a {family} in the form of transformers")
     elif is_official(source) or is_transformers(source):
         _write_converted(source, path)
     else:
         weights = read_weights(source, trust=trust or [])
         network = weights.build(trust=trust or [])
         write_folder(path, weights, network.text)
-        print(f"{target}: {len(weights.state)} tensors; {_files(path)}")
+        write(f"{target}: {len(weights.state)} tensors; {_files(path)}")
 
 
 def _write_converted(source: str, target: Path) -> None:
@@ -86,26 +87,26 @@ def _write_official(source: str, target: Path, trust: list[str]) -> None:
     part = target.with_name(f".{target.name}.part")
     torch.save({"model": state}, part)
     shutil.move(part, target)
-    print(f"{target}: {len(state)} tensors under the names of official GLIP")
+    write(f"{target}: {len(state)} tensors under the names of official GLIP")
 
 
 def _report(source: str, target: Path, weights: Weights, conversion: Conversion) -> None:
     described = weights.hyper_parameters
     mapped = sum(len(names) for names in conversion.sources.values())
     left = len(conversion.dropped)
-    print(
+    write(
         f"{source}: a Swin of {described['backbone']['init_args']['embed_dim']} channels, "
         f"{described['fusion']['class_path'].rpartition('.')[2]} of "
         f"{described['fusion']['init_args']['num_layers']} "
         "layers"
     )
-    print(f"{mapped + left} tensors: {mapped} mapped, {left} left out on purpose, 0 unknown")
+    write(f"{mapped + left} tensors: {mapped} mapped, {left} left out on purpose, 0 unknown")
     parts = Counter(name.partition(".")[0] for name in conversion.sources)
     for part, count in parts.items():
-        print(f"  mapped    {count:4}  to {part}")
+        write(f"  mapped    {count:4}  to {part}")
     for reason, count in Counter(conversion.dropped.values()).items():
-        print(f"  left out  {count:4}  {reason}")
-    print(f"{target}: {_files(target)}")
+        write(f"  left out  {count:4}  {reason}")
+    write(f"{target}: {_files(target)}")
 
 
 def _files(folder: Path) -> str:

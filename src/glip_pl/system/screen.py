@@ -1,0 +1,54 @@
+"""What is written for people to read: text that fits on the screens of all.
+
+In a terminal, lines are wrapped between words, so that no path or name is torn apart. Elsewhere
+they stay whole, one fact a line, as programs want to read them.
+"""
+
+import logging
+import sys
+import textwrap
+from typing import TextIO
+
+WIDTH = 80
+
+
+def wrapped(text: str) -> str:
+    """Wrap every line at 80 columns, two deeper than it began; words, and so paths, stay whole."""
+    return "\n".join(
+        textwrap.fill(
+            *(line, WIDTH),
+            subsequent_indent=" " * (len(line) - len(line.lstrip()) + 2),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for line in text.splitlines()
+    )
+
+
+def write(*texts: str) -> None:
+    """Write lines to the output."""
+    _write("\n".join(texts), sys.stdout)
+
+
+def complain(*texts: str) -> None:
+    """Write lines to the error output."""
+    _write("\n".join(texts), sys.stderr)
+
+
+def show_warnings() -> None:
+    """Let warnings and errors of this package be written as `complain` does."""
+    logger = logging.getLogger("glip_pl")
+    if not any(isinstance(handler, _Complain) for handler in logger.handlers):
+        logger.addHandler(_Complain(logging.WARNING))
+
+
+class _Complain(logging.Handler):
+    """The error output of the moment, which tests and notebooks replace."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a message."""
+        complain(self.format(record))
+
+
+def _write(text: str, stream: TextIO) -> None:
+    stream.write(f"{wrapped(text) if stream.isatty() else text}\n")
