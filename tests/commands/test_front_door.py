@@ -22,6 +22,7 @@ SHARED = {
     "plugin_options",
     "processes",
     "quiet",
+    "said",
     "resume",
     "trainer",
 }

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from glip_pl.commands.grounding_cli import discard_unused
 from glip_pl.commands.known_options import refuse_unknown
+from glip_pl.training.run_logger import discard_unused
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 from jsonargparse import Namespace
 
 from glip_pl.cli import main
-from glip_pl.commands.resume import newest, overridden
+from glip_pl.commands.resume import keep_postprocess, newest, overridden
+from glip_pl.commands.said import said
 
 
 def trainer(folder, name):
@@ -55,6 +56,34 @@ def test_options_that_a_checkpoint_decides_are_told():
     decided = Namespace(d_model=64, optimizer=Namespace(lr=0.1), text=Namespace(d_text=32))
 
     assert overridden(asked, decided) == ["--model.optimizer.lr=0.5 (it has 0.1)"]
+
+
+def test_an_evaluation_tells_what_was_said_alone():
+    asked = Namespace(d_model=32, extra=1, optimizer=Namespace(lr=0.5), told="phrases")
+    decided = Namespace(d_model=64, extra=2, optimizer=Namespace(lr=0.1), told="tokens")
+
+    told = overridden(asked, decided, [("d_model",), ("optimizer", "lr")])
+
+    assert told == ["--model.d_model=32 (it has 64)"]
+
+
+def test_how_scores_become_detections_is_a_choice_of_the_evaluation():
+    asked = Namespace(postprocess=Namespace(max_detections=300, nms_iou=0.6))
+    decided = Namespace(postprocess=Namespace(max_detections=100, nms_iou=1.0))
+
+    keep_postprocess(asked, decided, [("postprocess", "max_detections")])
+
+    assert decided.postprocess == Namespace(max_detections=300, nms_iou=1.0)
+
+
+def test_what_is_said_is_typed_or_written(tmp_path):
+    (tmp_path / "a.yaml").write_text("model: {d_model: 8, neck: {init_args: {x: 1}}}\ndata: {}\n")
+
+    assert list(said(["--model.told=phrases", f"--config={tmp_path / 'a.yaml'}"], "model")) == [
+        ("told",),
+        ("d_model",),
+        ("neck", "init_args", "x"),
+    ]
 
 
 def test_testing_the_last_of_no_run_ends_in_one_line(tmp_path, monkeypatch, capsys):

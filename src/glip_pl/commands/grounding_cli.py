@@ -1,7 +1,6 @@
 """LightningCLI for the grounding task: what ``glip fit``, ``validate`` and ``test`` share."""
 
-import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,13 +11,15 @@ from pytorch_lightning.utilities import rank_zero_info
 
 from glip_pl.commands.parser import CommandParser
 from glip_pl.commands.plugin_options import plugin_options
-from glip_pl.commands.resume import WORDS, newest, overridden
+from glip_pl.commands.resume import WORDS, keep_postprocess, newest, overridden
+from glip_pl.commands.said import said
 from glip_pl.configs.moved import current_options
 from glip_pl.configs.names import HERE, expand
 from glip_pl.data import GroundingDataModule
 from glip_pl.plugins import fusion_plugins
 from glip_pl.system.screen import wrapped
 from glip_pl.training.progress import Closing
+from glip_pl.training.run_logger import discard_unused
 from glip_pl.training.task import GroundingTask
 from glip_pl.weights import Weights, read_weights
 from glip_pl.weights.class_paths import accept_moved_classes
@@ -122,7 +123,7 @@ class GroundingCLI(LightningCLI):
         # Lightning starts further processes.
         assert isinstance(args, list)
         command, *given = args
-        given = current_options(expand(command, given))
+        given = self._given = current_options(expand(command, given))
         self.config = parser.parse_args([command, *given])
         options = plugin_options(self.config[command], given)
         if options:
@@ -179,21 +180,38 @@ class GroundingCLI(LightningCLI):
             return
         checkpoint = read_checkpoint(path)
         described = checkpoint["hyper_parameters"]
-        described = {key: value for key, value in described.items() if key != "_instantiator"}
-        asked = self.config[command].model.clone()
-        self.config = self.parser.parse_object({command: {"model": described}}, self.config)
-        if command != "fit":  # Whose model is asked for by nobody: what stood there were defaults.
+        unused = self._describe(command, described)
+        if command != "fit":
+            self._tell(f"the model is that of {path}, so these have no effect:", unused)
             return
-        unused = overridden(asked, self.config[command].model)
         seed = self.config[command].get("seed_everything")
         if checkpoint.get("seed", seed) != seed:
             unused.append(f"--seed_everything={seed} (it has {checkpoint['seed']})")
-        if unused:
-            told = (
-                "the resumed run goes on as its checkpoint says, so these have no effect; to use "
-                f"them, start a new run by --weights={path}:"
-            )
-            rank_zero_info("\n  ".join([wrapped(told), *unused]))
+        self._tell(
+            "the resumed run goes on as its checkpoint says, so these have no effect; to use them, "
+            f"start a new run by --weights={path}:",
+            unused,
+        )
+
+    def _describe(self, command: str, described: Mapping[str, Any]) -> list[str]:
+        """Put a description in the place of the model that was asked for.
+
+        Returns:
+            What was asked for in vain; no evaluation asks for what defaults say.
+        """
+        described = {key: value for key, value in described.items() if key != "_instantiator"}
+        asked = self.config[command].model.clone()
+        self.config = self.parser.parse_object({command: {"model": described}}, self.config)
+        decided = self.config[command].model
+        if command == "fit":
+            return overridden(asked, decided)
+        names = list(said(self._given, "model"))
+        keep_postprocess(asked, decided, names)
+        return overridden(asked, decided, names)
+
+    def _tell(self, what: str, options: Sequence[str]) -> None:
+        if options:
+            rank_zero_info("\n  ".join([wrapped(what), *options]))
 
     def _take_weights(self, command: str, source: str) -> None:
         """Let the weights describe the model, or in training its text encoder alone."""
@@ -201,8 +219,11 @@ class GroundingCLI(LightningCLI):
         described = self._weights.hyper_parameters
         if command == "fit":
             # The rest is chosen by the run, which may freeze or drop more than the original did.
-            described = {"text": described["text"]}
-        self.config = self.parser.parse_object({command: {"model": described}}, self.config)
+            text = {command: {"model": {"text": described["text"]}}}
+            self.config = self.parser.parse_object(text, self.config)
+            return
+        unused = self._describe(command, described)
+        self._tell(f"the model is that of {source}, so these have no effect:", unused)
 
     def after_instantiate_classes(self) -> None:
         """Give the model its weights, and a table to the end of the run."""
@@ -225,11 +246,3 @@ class GroundingCLI(LightningCLI):
                 logger.finalize("failed")
                 discard_unused(folder)
             raise
-
-
-def discard_unused(folder: Path) -> None:
-    """Remove the folder of a run that holds nothing but its options and empty logs."""
-    started = ("hparams.yaml", "config.yaml", "events.out.tfevents")
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    if all(path.name.startswith(started) for path in files):
-        shutil.rmtree(folder, ignore_errors=True)

@@ -2,18 +2,14 @@
 
 import difflib
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib import import_module
-from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
 
-from glip_pl.configs.reading import load_checked
+from glip_pl.commands.said import said
 from glip_pl.plugins import fusion_plugins
-
-_FUSION = "--model.fusion."
 
 
 def plugin_options(config: Namespace, given: Sequence[str]) -> dict[str, Any]:
@@ -38,24 +34,11 @@ def plugin_options(config: Namespace, given: Sequence[str]) -> dict[str, Any]:
             raise ValueError(
                 f"--fusion_defaults.{option} is no option of an installed fusion plugin; {hint}"
             )
-    said = set(_said_of_the_plugin(given))
+    below = ("model", "fusion")
+    own_said = {first for first, *_ in said(given, *below, "init_args")}
+    own_said |= {first for first, *_ in said(given, *below)}
     return {
         option: value
         for option, value in config.fusion_defaults.items()
-        if option in own and option not in said
+        if option in own and option not in own_said
     }
-
-
-def _said_of_the_plugin(given: Sequence[str]) -> Iterator[str]:
-    """Yield the names of init_args that options and configuration files give to the plugin."""
-    for token, following in zip_longest(given, given[1:], fillvalue=""):
-        option, equals, value = token.partition("=")
-        if option.startswith(_FUSION):
-            yield option.removeprefix(_FUSION).removeprefix("init_args.").partition(".")[0]
-        elif option in ("--config", "-c"):
-            source = value if equals else following
-            text = Path(source).read_text() if Path(source).is_file() else source
-            described = load_checked(text)
-            for key in ("model", "fusion", "init_args"):
-                described = described.get(key) if isinstance(described, dict) else None
-            yield from described or ()

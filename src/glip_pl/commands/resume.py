@@ -1,10 +1,16 @@
 """Which checkpoint is meant, and what it decides although options say otherwise."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
+
+# Stated once and handed to the parts by the parser, so that one line tells of them.
+_LINKED = ("text.init_args.d_text", "fusion.init_args.d_model", "fusion.init_args.d_text")
+# Learned, or of no use where nothing learns.
+_LEARNED = ("text.init_args.names",)
+_OF_TRAINING = ("optimizer", "schedule", "loss_weights", "criterion", "denoising", "tuning")
 
 # Found beside the others of a run, where no path is given.
 WORDS = ("last", "best")
@@ -47,20 +53,48 @@ def newest(command: str, word: str, trainer: Namespace) -> str:
     return str(max(found, key=lambda path: path.stat().st_mtime_ns))
 
 
-def overridden(asked: Namespace, decided: Namespace) -> list[str]:
+def keep_postprocess(
+    asked: Namespace, decided: Namespace, names: Iterable[tuple[str, ...]]
+) -> None:
+    """Take from what was asked how scores become detections: no weights depend on it.
+
+    Args:
+        asked: The model's options as they were given.
+        decided: The same with those of a checkpoint in their places, which are changed.
+        names: What was said of the model; see `said`.
+    """
+    for first, *rest in names:
+        if first != "postprocess":
+            continue
+        if not rest or not isinstance(decided.postprocess, Namespace):
+            decided.postprocess = asked.postprocess
+            return
+        name = ".".join([first, *rest])
+        decided[name] = asked[name]
+
+
+def overridden(
+    asked: Namespace, decided: Namespace, names: Iterable[tuple[str, ...]] | None = None
+) -> list[str]:
     """Return a line for every option of the model that a checkpoint decides otherwise.
 
     Args:
         asked: The model's options as they were given.
         decided: The same with those of the checkpoint in their places.
+        names: In an evaluation, what was said of the model; only that is looked at.
     """
     before, after = dict(_leaves(asked)), dict(_leaves(decided))
     return [
         f"--model.{name}={before[name]} (it has {after[name]})"
         for name in before
-        # A closed-set encoder has learned its names by then.
-        if name in after and before[name] != after[name] and name != "text.init_args.names"
+        if name in after and before[name] != after[name] and name not in (*_LINKED, *_LEARNED)
+        if names is None or _is_said(name, names)
     ]
+
+
+def _is_said(name: str, names: Iterable[tuple[str, ...]]) -> bool:
+    path = tuple(name.split("."))
+    return path[0] not in _OF_TRAINING and any(path[: len(own)] == own for own in names)
 
 
 def _leaves(options: Namespace, prefix: str = "") -> Iterator[tuple[str, Any]]:

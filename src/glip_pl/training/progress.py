@@ -57,6 +57,12 @@ class Progress(RichProgressBar):
                 + f", {time.monotonic() - start:.0f} s"
             )
 
+    def _get_train_description(self, current_epoch: int) -> str:
+        """Count epochs from 1, as the lines do."""
+        most = self.trainer.max_epochs
+        number = f"Epoch {current_epoch + 1}" + (f"/{most}" if most and most > 0 else "")
+        return f"{number:{len(self.validation_description)}}"
+
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """Leave out the version of the run, which stands in its path."""
         metrics: dict[str, Any] = super().get_metrics(trainer, pl_module)

@@ -1,7 +1,9 @@
 """TensorBoard as a run of grounding fills it."""
 
+import shutil
 from argparse import Namespace
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from lightning_fabric.utilities.logger import _convert_params, _flatten_dict
@@ -53,3 +55,11 @@ class RunLogger(TensorBoardLogger):
         """Write values; that of the epoch among those of training, as no card of its own."""
         named = {"train/epoch" if name == "epoch" else name: v for name, v in metrics.items()}
         super().log_metrics(named, step)
+
+
+def discard_unused(folder: Path) -> None:
+    """Remove the folder of a run that holds nothing but its options and empty logs."""
+    started = ("hparams.yaml", "config.yaml", "events.out.tfevents")
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    if all(path.name.startswith(started) for path in files):
+        shutil.rmtree(folder, ignore_errors=True)
