@@ -1,9 +1,10 @@
+import json
 import logging
 from collections import Counter
 
 import pytest
 import torch
-from helpers import FakeTokenizer, write_image
+from helpers import FakeTokenizer, write_coco, write_image
 from loaded_sets import loaded
 from torch.utils.data import DataLoader
 
@@ -11,7 +12,8 @@ from glip_pl.data import CategoryDetection, GroundingDataModule, PhraseGrounding
 from glip_pl.data.datasets.samples import SampleContext
 from glip_pl.data.formats import Annotation, AnnotationSet, Record
 from glip_pl.data.formats.webdataset.webdataset import WebDatasetShards, open_shards
-from glip_pl.data.streaming import ShardStream
+from glip_pl.data.stream_sources import ShardSource, WholeSource
+from glip_pl.data.streaming import SampleStream
 
 NAMES = {1: "cat", 5: "dog"}
 CAPTION = "a man and a dog"
@@ -40,7 +42,7 @@ def stream_of(shards, dataset=None, *, batch_size=1, transform=None, strict=Fals
     found = open_shards(shards, "train")
     dataset.take_names(found.common, shards)
     context = SampleContext(FakeTokenizer(), training=True, transform=transform, strict=strict)
-    return ShardStream(dataset, found, context, batch_size=batch_size, **options)
+    return SampleStream([ShardSource(dataset, found, context)], batch_size=batch_size, **options)
 
 
 def epochs_of(stream, workers, count=1):
@@ -128,7 +130,10 @@ def test_a_loader_fills_whole_batches(tmp_path):
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"num_workers": 4}, r"3 shards cannot be shared by 4 loaders.*lower data\.num_workers"),
+        (
+            {"num_workers": 4},
+            r"3 shards of .* cannot be shared by 4 loaders.*lower data\.num_workers",
+        ),
         ({"batch_size": 7}, r"6 records are less than a batch of 7.*lower data\.batch_size"),
     ],
 )
@@ -233,15 +238,120 @@ def test_few_shots_cannot_be_chosen_from_a_stream(tmp_path):
         module(tmp_path, train=[CategoryDetection("shards", split="train", shots=1)]).setup("fit")
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"group_by_aspect": True},
-        {"scale_by_batch": True},
-        {"train_weights": [1.0]},
-        {"train": [CategoryDetection("a"), CategoryDetection("b")]},
-    ],
-)
-def test_a_stream_cannot_be_sorted_or_mixed(tmp_path, options):
-    with pytest.raises(ValueError, match=r"data\.stream reads one training set"):
-        module(tmp_path, **options)
+@pytest.mark.parametrize("option", ["group_by_aspect", "scale_by_batch"])
+def test_a_stream_cannot_be_sorted(tmp_path, option):
+    with pytest.raises(ValueError, match=rf"cannot be sorted.*--data\.{option}=false"):
+        module(tmp_path, **{option: True})
+
+
+def test_a_stream_without_shards_is_refused(tmp_path):
+    write_coco(tmp_path, {"a.png": []}, names={1: "cat"})
+
+    with pytest.raises(ValueError, match=r"annotations/train\.json'\) has none; write them"):
+        module(tmp_path, train=[CategoryDetection("annotations/train.json")]).setup("fit")
+
+
+# Mixtures
+
+
+def folder_set(root, count=10, **options):
+    """A set of JSON and files, whose ids start at 1,001 and whose one name is owl."""
+    path = write_coco(
+        root, {f"{k}.png": [(1, (2, 2, 9, 9))] for k in range(count)}, names={1: "owl"}
+    )
+    document = json.loads(path.read_text())
+    for entry in document["images"]:
+        entry["id"] += 1000
+    for entry in document["annotations"]:
+        entry["image_id"] += 1000
+    path.write_text(json.dumps(document))
+    return CategoryDetection("annotations/train.json", max_negatives=1, **options)
+
+
+def mixed(root, workers, *, weights=None, place=(0, 1), batch_size=2):
+    """A stream of 16 images in shards and of 10 in a folder."""
+    if not (root / "shards").exists():
+        write_shards(root, 16)
+    context = SampleContext(
+        FakeTokenizer(), training=True, transform=Pipeline(short_sides=(16, 20), color=0.5)
+    )
+    dataset, whole = CategoryDetection("shards", split="train"), folder_set(root)
+    found = open_shards(root / "shards", "train")
+    dataset.take_names(found.common, root / "shards")
+    whole.load(root, training=True)
+    sources = [
+        ShardSource(dataset, found, context),
+        WholeSource("folder", whole.samples(context)),
+    ]
+    rank, world = place
+    return SampleStream(
+        *(sources, weights),
+        batch_size=batch_size,
+        rank=rank,
+        world=world,
+        num_workers=workers,
+    )
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("weights", [None, [1.0, 3.0]])
+def test_a_mixture_goes_on_where_it_stopped_with_any_number_of_workers(tmp_path, workers, weights):
+    whole = batches_of(mixed(tmp_path, 0, weights=weights), 0, epoch=2)
+
+    assert batches_of(mixed(tmp_path, workers, weights=weights), workers, epoch=2) == whole
+    rest = batches_of(mixed(tmp_path, workers, weights=weights), workers, epoch=2, first=5)
+    assert rest == whole[5:]
+
+
+def test_weights_say_how_often_a_set_is_drawn(tmp_path):
+    stream = mixed(tmp_path, 0, weights=[1.0, 3.0], batch_size=1)
+
+    seen = [image_id > 1000 for epoch in epochs_of(stream, 0, count=20) for image_id in epoch]
+
+    assert len(seen) == 20 * 24  # Of 26 images each of eight lanes, one a shard, gives three.
+    assert sum(seen) / len(seen) == pytest.approx(0.75, abs=0.05)
+
+
+def test_without_weights_a_set_is_drawn_as_often_as_it_has_images(tmp_path):
+    seen = [i > 1000 for epoch in epochs_of(mixed(tmp_path, 0), 0, count=20) for i in epoch]
+
+    assert sum(seen) / len(seen) == pytest.approx(10 / 26, abs=0.06)
+
+
+def test_a_set_beside_shards_is_dealt_to_all_lanes_before_any_image_comes_again(tmp_path):
+    whole = folder_set(tmp_path)
+    whole.load(tmp_path)
+    source = WholeSource("folder", whole.samples(SampleContext(FakeTokenizer())))
+
+    lanes = [source.lane(place, 5, seed=0, epoch=1) for place in range(5)]
+
+    ids = [[lane(k).truth.image_id for lane in lanes for k in (r, r + 1)] for r in (0, 2)]
+    assert [sorted(found) for found in ids] == [list(range(1001, 1011))] * 2
+    assert ids[0] != ids[1]
+
+
+def test_processes_share_a_mixture(tmp_path):
+    streams = [mixed(tmp_path, 0, place=(rank, 2), batch_size=1) for rank in range(2)]
+
+    first, second = (epochs_of(stream, 0)[0] for stream in streams)
+
+    assert len(first) == len(second)
+    assert not {i for i in first if i < 1000} & {i for i in second if i < 1000}
+
+
+def test_the_data_module_mixes_shards_captions_and_a_folder(tmp_path):
+    write_shards(tmp_path, 8)
+    train = [
+        CategoryDetection("shards", split="train"),
+        PhraseGrounding("shards", split="train"),
+        folder_set(tmp_path),
+    ]
+    data = module(tmp_path, train=train, train_weights=[1.0, 1.0, 1.0])
+    data.setup("fit")
+    data.connect(FakeTokenizer())
+
+    captions = [q.prompt.caption for batch in data.train_dataloader() for q in batch.questions]
+
+    assert data.class_names == ["cat", "dog", "owl"]
+    kinds = {"owl" if c == "owl" else "caption" if CAPTION in c else "names" for c in captions}
+    assert kinds == {"owl", "caption", "names"}

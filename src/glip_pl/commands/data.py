@@ -1,4 +1,4 @@
-"""``glip data``: fetch a data set, check it, convert it into another format, or look at it."""
+"""``glip data``: fetch a data set, check it, convert it, write it as shards, or look at it."""
 
 import random
 from collections.abc import Callable
@@ -14,7 +14,13 @@ def run(args: list[str]) -> None:
     parser = CommandParser(prog="glip data", description="Look after data sets of any format.")
     commands = parser.add_subcommands()
     functions: dict[str, Callable[..., bool | None]]
-    functions = {"fetch": fetch, "check": check, "convert": convert, "show": show}
+    functions = {
+        "fetch": fetch,
+        "check": check,
+        "convert": convert,
+        "shards": shards,
+        "show": show,
+    }
     for name, function in functions.items():
         command = CommandParser()
         apart: set[str | int] = {"source_format"}
@@ -127,6 +133,24 @@ def convert(
     if problems:
         told.append(f"all that is left out or to be corrected: {place / QUARANTINE}")
     write(*(f"  {line}" for line in told))
+
+
+def shards(source: str, target: str, *, root: str | None = None) -> None:
+    """Write the training sets of a description as shards, and a description that streams them.
+
+    A run that was stopped goes on where it is started again.
+
+    Args:
+        source: A YAML that describes data, or a name such as pretrain_t.
+        target: The folder to write; it gets data.yaml.
+        root: Folder of the data, where it is not the one that the YAML names.
+    """
+    from glip_pl.data.sharding import write_shards
+
+    place = Path(target)
+    place.mkdir(parents=True, exist_ok=True)
+    for line in write_shards(source, place, root=root):
+        print(line, flush=True)
 
 
 def show(

@@ -32,6 +32,8 @@ _EXPECTED = (
     r"It is recommended to use `self.log\(.*sync_dist=True",
     # A choice of the user, to which the default is the quickest start.
     r".*does not have many workers",
+    # Every worker of a stream reads lanes of its own.
+    r"Your `IterableDataset` has `__len__` defined",
     r".*resuming from a checkpoint that ended before the epoch ended",
     r"Checkpoint directory .* exists and is not empty",
     r"The dirpath has changed from",

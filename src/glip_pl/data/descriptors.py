@@ -24,28 +24,36 @@ def read_descriptor(
     Raises:
         ValueError: There is no such YAML, or it describes no data.
     """
-    path = _path(source, advice)
-    try:
-        document = read_yaml(path)
-    except ValueError as error:
-        raise ValueError(f"{advice}={source}: {error}") from error
-    described = document.get("data") if isinstance(document, dict) else None
-    if not isinstance(described, dict):
-        raise ValueError(
-            f"{advice}={source}: {str(path)!r} has no section `data`; give a YAML such as "
-            "data/shapes.yaml, or the config.yaml of a run"
-        )
+    given: dict[str, Any] = dict(read_described(source, advice=advice)["data"])
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(GroundingDataModule, "data")
-    given: dict[str, Any] = dict(described)
     if root is not None:
         given["root"] = root
     try:
         config = parser.parse_object({"data": given})
     except Exception as error:  # jsonargparse raises its own kinds.
-        raise ValueError(f"{advice}={source}: {error}; correct {str(path)!r}") from error
+        raise ValueError(f"{advice}={source}: {error}; correct that file") from error
     data: GroundingDataModule = parser.instantiate_classes(config).data
     return data
+
+
+def read_described(source: str, *, advice: str = "--data") -> dict[str, Any]:
+    """Read the YAML that `read_descriptor` takes: all its sections, of which ``data`` is one.
+
+    Raises:
+        ValueError: There is no such YAML, or it describes no data.
+    """
+    path = _path(source, advice)
+    try:
+        document = read_yaml(path)
+    except ValueError as error:
+        raise ValueError(f"{advice}={source}: {error}") from error
+    if not isinstance(document, dict) or not isinstance(document.get("data"), dict):
+        raise ValueError(
+            f"{advice}={source}: {str(path)!r} has no section `data`; give a YAML such as "
+            "data/shapes.yaml, or the config.yaml of a run"
+        )
+    return document
 
 
 def _path(source: str, advice: str) -> Path:

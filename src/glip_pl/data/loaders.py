@@ -19,7 +19,7 @@ from glip_pl.data.replay import Replay, ReplaySampler, ReplayStream
 from glip_pl.data.resumable import PlacedBatches, PlacedSamples, ResumableLoader
 from glip_pl.data.sampler import MixtureSampler, SameAspectBatches, SameShapeBatches
 from glip_pl.data.scale import SameScaleBatches, ScaledSamples
-from glip_pl.data.streaming import ShardStream
+from glip_pl.data.streaming import SampleStream
 from glip_pl.data.transforms import Pipeline
 from glip_pl.structures import Batch, Sample
 from glip_pl.system.image_size import keep_ratio_size
@@ -173,14 +173,14 @@ def _order(
 
 
 def stream_loader(
-    stream: ShardStream,
+    stream: SampleStream,
     old: Sequence[Samples],
     loading: Loading,
     *,
     batch_size: int,
     old_per_batch: int = 0,
 ) -> DataLoader[Sample]:
-    """Build a training loader of shards that are read from front to back.
+    """Build a training loader of sets that are read from front to back.
 
     Args:
         stream: The new samples.
@@ -189,7 +189,7 @@ def stream_loader(
         batch_size: Images per process and step, old ones included.
         old_per_batch: How many of them are old.
     """
-    data: ShardStream | ReplayStream = stream
+    data: SampleStream | ReplayStream = stream
     if old_per_batch:
         data = ReplayStream(
             *(stream, ConcatDataset(old)),

@@ -63,8 +63,8 @@ class GroundingDataModule(LightningDataModule):
             group_by_aspect: Whether training batches are all wide or all tall, to pad less.
             scale_by_batch: Whether the images of a training batch share one short side, which pads
                 less still; official GLIP draws one per image.
-            stream: Whether the training set, shards that ``glip data convert`` wrote, is read from
-                front to back and never as a whole: for sets too large for the rest.
+            stream: Whether training sets in shards, which ``glip data convert`` writes, are read
+                from front to back and never as a whole; others are mixed in as they are.
             eval_batch_size: Images per process and step when validating and testing.
             num_workers: Loader processes; 0 loads in the main process.
             train_transform: By default GLIP's: short side 480 to 800, flipped half of the time.

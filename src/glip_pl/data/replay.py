@@ -11,7 +11,7 @@ from itertools import islice
 import torch
 from torch.utils.data import Dataset, IterableDataset, Sampler, get_worker_info
 
-from glip_pl.data.streaming import ShardStream
+from glip_pl.data.streaming import SampleStream
 from glip_pl.structures import Sample
 from glip_pl.system.seeds import seed_of, seeded
 
@@ -122,7 +122,7 @@ class ReplayStream(IterableDataset[Sample]):
 
     def __init__(
         self,
-        stream: ShardStream,
+        stream: SampleStream,
         old: Dataset[Sample],
         *,
         new_per_batch: int,
@@ -153,7 +153,7 @@ class ReplayStream(IterableDataset[Sample]):
         )
 
     def start(self, epoch: int, first: int) -> None:
-        """See `ShardStream`."""
+        """See `SampleStream`."""
         self._stream.start(epoch, first)
         self._epoch, self._first = epoch, first
 

@@ -7,10 +7,12 @@ from torch.utils.data import DataLoader
 
 from glip_pl.data.datasets.base import GroundingDataset
 from glip_pl.data.datasets.samples import SampleContext
+from glip_pl.data.formats import FORMATS
 from glip_pl.data.formats.webdataset.webdataset import Shards, open_shards
 from glip_pl.data.loaders import Loading, stream_loader, train_loader
 from glip_pl.data.replay import Replay
-from glip_pl.data.streaming import ShardStream
+from glip_pl.data.stream_sources import ShardSource, WholeSource
+from glip_pl.data.streaming import SampleStream
 from glip_pl.data.transforms import Pipeline
 from glip_pl.structures import Sample
 
@@ -34,7 +36,7 @@ class TrainSets:
             sets: The new sets.
             weights: How often each is drawn, relative to the others; None for all images once.
             replay: Which old data take a part of every batch.
-            stream: Whether the shards of the one set are read from front to back.
+            stream: Whether sets in shards are read from front to back.
             group_by_aspect: Whether batches are all wide or all tall.
             scales: Where a batch has one short side, the transform that draws it.
 
@@ -46,11 +48,11 @@ class TrainSets:
                 f"data.train_weights is {weights}, but data.train has {len(sets)} sets; "
                 "give each one a weight above 0"
             )
-        if stream and (len(sets) != 1 or group_by_aspect or scales or weights):
+        if stream and (group_by_aspect or scales):
             raise ValueError(
-                "data.stream reads one training set from front to back, so that it cannot be mixed "
-                "with others or sorted; give one set in data.train, and leave out group_by_aspect, "
-                "scale_by_batch and train_weights"
+                "data.stream reads the training sets from front to back, so that they cannot be "
+                "sorted; leave out group_by_aspect and scale_by_batch, or pass "
+                "--data.group_by_aspect=false --data.scale_by_batch=false where a recipe has them"
             )
         if replay is not None and (group_by_aspect or weights):
             raise ValueError(
@@ -60,7 +62,7 @@ class TrainSets:
         self._sets, self._old = sets, list[GroundingDataset]()
         self._weights, self._replay, self._stream = weights, replay, stream
         self._group_by_aspect, self._scales = group_by_aspect, scales
-        self._shards: Shards | None = None
+        self._shards: dict[int, Shards] = {}  # Of the sets that are streamed, by position.
         self._is_loaded = False
 
     @property
@@ -78,16 +80,16 @@ class TrainSets:
         if self._is_loaded:
             return
         if self._stream:
-            self._shards = _open_stream(self._sets[0], root)
-        else:
-            for dataset in self._sets:
-                dataset.load(root, training=True, strict=strict)
-            if self._sets and not any(dataset.has_boxes for dataset in self._sets):
-                names = ", ".join(repr(dataset.annotations) for dataset in self._sets)
-                raise ValueError(
-                    f"no image of data.train ({names}) has a box, so that nothing can be learned; "
-                    "correct the annotations"
-                )
+            self._shards = _open_shards(self._sets, root)
+        whole = [d for i, d in enumerate(self._sets) if i not in self._shards]
+        for dataset in whole:
+            dataset.load(root, training=True, strict=strict)
+        if whole and not self._shards and not any(dataset.has_boxes for dataset in whole):
+            names = ", ".join(repr(dataset.annotations) for dataset in whole)
+            raise ValueError(
+                f"no image of data.train ({names}) has a box, so that nothing can be learned; "
+                "correct the annotations"
+            )
         if self._replay is not None:
             self._old = _load_old(self._replay, strict=strict)
         self._is_loaded = True
@@ -103,7 +105,7 @@ class TrainSets:
         if not self._sets:
             raise ValueError("data.train is empty; name a data set to train on")
         old = [dataset.samples(context) for dataset in self._old]
-        if self._shards is None:
+        if not self._stream:
             return train_loader(
                 [dataset.samples(context) for dataset in self._sets],
                 *(old, loading),
@@ -114,8 +116,14 @@ class TrainSets:
                 scales=self._scales,
             )
         replayed = 0 if self._replay is None else self._replay.per_batch(batch_size)
-        stream = ShardStream(
-            *(self._sets[0], self._shards, context),
+        stream = SampleStream(
+            [
+                ShardSource(dataset, self._shards[i], context)
+                if i in self._shards
+                else WholeSource(dataset.annotations, dataset.samples(context))
+                for i, dataset in enumerate(self._sets)
+            ],
+            self._weights,
             batch_size=batch_size - replayed,
             rank=loading.rank,
             world=loading.world,
@@ -125,21 +133,32 @@ class TrainSets:
         return stream_loader(stream, old, loading, batch_size=batch_size, old_per_batch=replayed)
 
 
-def _open_stream(dataset: GroundingDataset, root: Path) -> Shards:
-    """Read the names of a set whose records are streamed.
+def _open_shards(sets: Sequence[GroundingDataset], root: Path) -> dict[int, Shards]:
+    """Find the shards of the sets that lie in some, by position, and read their names alone.
 
     Raises:
-        ValueError: There are no such shards, or images were to be chosen from all of them.
+        ValueError: No set does, shards lack their description, or images were to be chosen from all
+            of them.
     """
-    if getattr(dataset, "shots", None) is not None:
+    found = {}
+    for position, dataset in enumerate(sets):
+        source = root / dataset.annotations
+        if not FORMATS["webdataset"].detect(source):
+            continue
+        if getattr(dataset, "shots", None) is not None:
+            raise ValueError(
+                "data.stream never sees a set as a whole, and `shots` would choose from all its "
+                "images; leave out one of them"
+            )
+        found[position] = open_shards(source, dataset.split)
+        dataset.take_names(found[position].common, source)
+    if not found:
+        names = ", ".join(repr(dataset.annotations) for dataset in sets) or "none"
         raise ValueError(
-            "data.stream never sees a set as a whole, and `shots` would choose from all its "
-            "images; leave out one of them"
+            f"data.stream reads shards, and data.train ({names}) has none; write them by glip data "
+            "convert --to=webdataset, or leave out data.stream"
         )
-    source = root / dataset.annotations
-    shards = open_shards(source, dataset.split)
-    dataset.take_names(shards.common, source)
-    return shards
+    return found
 
 
 def _load_old(replay: Replay, *, strict: bool) -> list[GroundingDataset]:
