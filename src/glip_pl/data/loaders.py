@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import (
     BatchSampler,
@@ -81,7 +82,7 @@ def eval_loader(
         transform: That of the samples, which resizes them to one short side.
     """
     short, most = transform.short_sides[0], transform.max_side
-    sizes = [keep_ratio_size(samples.size(index), short, most) for index in range(len(samples))]
+    sizes = [keep_ratio_size((h, w), short, most) for h, w in samples.sizes.tolist()]
     return DataLoader(
         samples,
         batch_sampler=SameShapeBatches(sizes, batch_size, rank=loading.rank, world=loading.world),
@@ -132,7 +133,7 @@ def train_loader(
         )
     batches: BatchSampler | SameAspectBatches | SameScaleBatches
     if group_by_aspect:
-        sizes = [part.size(i) for part in new for i in range(len(part))]
+        sizes = np.concatenate([part.sizes for part in new])
         batches = SameAspectBatches(order, sizes, batch_size)
     else:
         assert isinstance(order, Sized)

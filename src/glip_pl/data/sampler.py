@@ -4,7 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence, Sized
 from itertools import islice
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch.utils.data import Sampler
 
 from glip_pl.system.image_size import PAD_MULTIPLE
@@ -60,24 +62,23 @@ class SameAspectBatches(Sampler[list[int]]):
     sides.
     """
 
-    def __init__(
-        self, sampler: Sampler[int], sizes: Sequence[tuple[int, int]], batch_size: int
-    ) -> None:
+    def __init__(self, sampler: Sampler[int], sizes: ArrayLike, batch_size: int) -> None:
         """Prepare to group.
 
         Args:
             sampler: Order of the images, this process's share alone; Lightning tells it the epoch.
-            sizes: (height, width) of every image.
+            sizes: (height, width) of every image, [N, 2].
             batch_size: Images per batch; fewer only if the share is smaller than one batch.
         """
         self.sampler, self.batch_size = sampler, batch_size
-        self._is_wide = [height < width for height, width in sizes]
+        height, width = np.asarray(sizes).reshape(-1, 2).T
+        self._is_wide = height < width
 
     def __iter__(self) -> Iterator[list[int]]:
         waiting: dict[bool, list[int]] = {True: [], False: []}
         # Cut before grouping: what is dropped is random, and a small side has its turn, too.
         for index in islice(self.sampler, len(self) * self.batch_size):
-            is_wide = self._is_wide[index]
+            is_wide = bool(self._is_wide[index])
             waiting[is_wide].append(index)
             if len(waiting[is_wide]) == self.batch_size:
                 yield waiting[is_wide]

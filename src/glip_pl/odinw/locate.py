@@ -101,7 +101,7 @@ def locate(entry: OdinwSet, root: Path) -> Place | None:
 def _matched(entry: OdinwSet, path: Path) -> dict[int, str]:
     """Match categories of a file with other ids by their names; give none where some differ."""
     renamed = {}
-    for category in read_document(path, ("categories",))[0]["categories"]:
+    for category in read_document(path, ("categories",)).lists["categories"]:
         own = {str(category[key]).lower() for key in ("name", "original_name") if key in category}
         for name, aliases in zip(entry.names, entry.aliases, strict=True):
             if own & {alias.lower() for alias in aliases}:

@@ -119,7 +119,9 @@ def circumstances(trainer: Trainer, task: GroundingTask) -> dict[str, Any]:
 
 def image_files(dataset: GroundingDataset) -> dict[int, Path]:
     """Return the image file of each id of a loaded set."""
-    return {record.image_id: dataset.image_path(record) for record in dataset.records}
+    records = dataset.records
+    files = (dataset.folder / name for name in records.file_names())
+    return dict(zip(records.image_ids.tolist(), files, strict=True))
 
 
 def _prompts(dataset: GroundingDataset, captions: Mapping[str, Sequence[int]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from helpers import FakeTokenizer, targets_of, update, write_coco
 from loaded_sets import loaded
 
 from glip_pl.data import LvisDetection, collate
+from glip_pl.data.datasets import lvis_detection
 from glip_pl.structures import Detections
 
 NAMES = {1: "cat", 2: "dog", 7: "owl"}
@@ -88,7 +89,7 @@ def test_the_protocol_is_fixed_unless_asked_otherwise(tmp_path):
     assert load(tmp_path, TWO, ap="standard").make_metric().protocol == "standard"
 
 
-def test_masks_are_not_kept(tmp_path):
+def test_masks_are_not_kept(tmp_path, monkeypatch):
     path = write_coco(tmp_path, {"a.png": [(1, BOX)]}, names=NAMES)
     document = json.loads(path.read_text())
     document["annotations"][0]["segmentation"] = [[1, 2, 3, 4, 5, 6]]
@@ -96,7 +97,10 @@ def test_masks_are_not_kept(tmp_path):
     dataset = LvisDetection("annotations/train.json", "images")
     dataset.load(tmp_path)
 
-    assert set(dataset._judged["annotations"][0]) == {"id", "image_id", "category_id", "bbox"}
+    monkeypatch.setattr(lvis_detection, "LVISAP", lambda judged, protocol: judged)
+    judged = dataset.make_metric()
+
+    assert set(judged["annotations"][0]) == {"id", "image_id", "category_id", "bbox"}
 
 
 def test_a_file_that_is_not_of_lvis_has_no_such_metric(tmp_path):

@@ -1,18 +1,18 @@
 """What every data set does: read its annotations, name their problems, make samples of the rest."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Self
 
 from glip_pl.data.annotations import Problems
 from glip_pl.data.datasets.samples import SampleContext, SampleMaker, Samples
 from glip_pl.data.formats import AnnotationSet, Record
+from glip_pl.data.formats.columns.builder import columns_of
+from glip_pl.data.formats.columns.records import ColumnRecords
 from glip_pl.data.formats.common.doubts import doubts_of, refuse_if_nothing_left
-from glip_pl.data.formats.common.paths import FolderFinder, ImageFolder
+from glip_pl.data.formats.common.paths import FolderFinder
 from glip_pl.data.report import tell_problems
 from glip_pl.data.sources import read_split, with_images
 from glip_pl.metrics import GroundingMetric
@@ -61,7 +61,7 @@ class GroundingDataset(ABC):
         self.format, self.split = format, split
         self._has_own_images = images is not None
         self.names: list[str] = []
-        self.records: Sequence[Record] = []
+        self.records = columns_of([])
         self.folder = Path()
         self.problems: Problems = {}
 
@@ -96,7 +96,7 @@ class GroundingDataset(ABC):
         self.names = []
 
     @abstractmethod
-    def select(self, found: AnnotationSet, problems: Problems) -> list[Record]:
+    def select(self, found: AnnotationSet, problems: Problems) -> ColumnRecords:
         """Choose the records that samples can be made of, noting in `problems` the others."""
 
     @abstractmethod
@@ -131,8 +131,8 @@ class GroundingDataset(ABC):
     def find_folder(self, source: Path, folder: Path) -> FolderFinder:
         """Say how the images of a lone JSON file are found: where `images` says, or near it."""
         if self._has_own_images:
-            return partial(ImageFolder.at, folder)
-        return partial(ImageFolder.near, source, first=folder)
+            return FolderFinder(source, only=folder)
+        return FolderFinder(source, first=folder)
 
     def load(self, root: Path, *, training: bool = False, strict: bool = False) -> None:
         """Read and check the annotations.
@@ -186,7 +186,7 @@ class GroundingDataset(ABC):
     @property
     def has_boxes(self) -> bool:
         """Whether any image has a box to learn from; known after `load`."""
-        return any(record.annotations for record in self.records)
+        return bool(self.records.box_counts.any())
 
     def image_path(self, record: Record) -> Path:
         """Return the file of an image, which may lie in a tar file: ``train-000000.tar/07.jpg``."""

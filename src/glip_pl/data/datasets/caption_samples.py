@@ -8,6 +8,7 @@ import torch
 from glip_pl.data.annotations import Problems
 from glip_pl.data.datasets.samples import SampleContext, SampleMaker
 from glip_pl.data.formats import Annotation, Record
+from glip_pl.data.formats.columns.records import ColumnRecords
 from glip_pl.data.formats.common.checks import note
 from glip_pl.prompts import Prompt, surround
 from glip_pl.prompts.tokens import SPECIAL_TOKENS
@@ -15,6 +16,7 @@ from glip_pl.structures import Sample, Truth
 
 # Share of the training captions that stay alone, and of the others that get all distractors.
 _ALONE, _ALL = 0.4, 0.5
+_COUNTED = 10_000  # Captions at a time.
 
 
 def links_above(min_score: float, record: Record) -> list[Annotation]:
@@ -80,17 +82,21 @@ class CaptionSamples(SampleMaker):
         self._read = read
         self._max_distractors = max_distractors if context.training else 0
 
-    def readable(self, records: Sequence[Record], problems: Problems) -> Sequence[Record]:
+    def readable(self, records: ColumnRecords, problems: Problems) -> ColumnRecords:
         """Leave out the captions that the text encoder cannot hold."""
-        tokenizer, kept = self.context.tokenizer, list[Record]()
-        counts = tokenizer.count([record.caption or "" for record in records])
-        for record, count in zip(records, counts, strict=True):
-            if count + SPECIAL_TOKENS <= tokenizer.max_tokens:
-                kept.append(record)
-            else:
-                named = f"image {record.image_id} with {count + SPECIAL_TOKENS}"
-                note(problems, f"caption longer than {tokenizer.max_tokens} tokens", named)
-        return kept
+        tokenizer, kept = self.context.tokenizer, np.ones(len(records), bool)
+        # No token has less than a byte, so that short captions need not be counted.
+        long = np.flatnonzero(records.caption_bytes + SPECIAL_TOKENS > tokenizer.max_tokens)
+        for start in range(0, len(long), _COUNTED):
+            some = records.take(long[start : start + _COUNTED])
+            counts = tokenizer.count(list(some.captions()))
+            for place, count in enumerate(counts, start=start):
+                if count + SPECIAL_TOKENS > tokenizer.max_tokens:
+                    image_id = int(some.image_ids[place - start])
+                    named = f"image {image_id} with {count + SPECIAL_TOKENS}"
+                    note(problems, f"caption longer than {tokenizer.max_tokens} tokens", named)
+                    kept[long[place]] = False
+        return records.take(kept)
 
     def make(self, record: Record, image: np.ndarray, others: Sequence[Record]) -> Sample:
         """Join caption, boxes and pixels."""

@@ -1,6 +1,7 @@
 """Samples of boxes with categories: which names a prompt asks an image for."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from glip_pl.data.annotations import Problems
 from glip_pl.data.datasets.samples import SampleContext, SampleMaker
 from glip_pl.data.formats import Record
+from glip_pl.data.formats.columns.records import ColumnRecords
 from glip_pl.prompts import Chunk, PromptTemplate
 from glip_pl.prompts.compiler import compile_names
 from glip_pl.prompts.vocabulary import Vocabulary
@@ -73,13 +75,17 @@ class CategorySamples(SampleMaker):
                 "or leave out what asks for it (fixed_prompt of data.train, or model.tune=prompt)"
             )
 
-    def readable(self, records: Sequence[Record], problems: Problems) -> Sequence[Record]:
+    def readable(self, records: ColumnRecords, problems: Problems) -> ColumnRecords:
         """Keep all records, each of which a training prompt must be able to name all of.
 
         Raises:
             ValueError: The names that one image shows take more tokens than there is room for.
         """
-        for record in records if self.context.training else ():
+        room = self._vocabulary.room if self.context.training else math.inf
+        dearest = max(self._vocabulary.cost([c]) for c in range(len(self._ids)))
+        # Only where many boxes might show as many names is it worth a look at which.
+        for place in np.flatnonzero(records.box_counts * dearest > room).tolist():
+            record = records[place]
             needed = self._vocabulary.cost(set(self._classes(record)))
             if needed > self._vocabulary.room:
                 raise ValueError(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from glip_pl.data.annotations import Problems
 from glip_pl.data.datasets.detection import CategoryDetection
 from glip_pl.data.datasets.samples import SampleContext, SampleMaker
 from glip_pl.data.formats import AnnotationSet, Record
+from glip_pl.data.formats.coco.coco_json import read_document
+from glip_pl.data.formats.columns.records import ColumnRecords
 from glip_pl.data.formats.common.checks import note
 from glip_pl.metrics import DetectionAP, GroundingMetric
 from glip_pl.prompts import PromptTemplate
@@ -64,20 +66,22 @@ class DescribedDetection(CategoryDetection):
 
     def read_set(self, source: Path, folder: Path) -> AnnotationSet:
         """Read D³'s JSON only, since other forms lack what the metric needs."""
+        self._read_scenarios(source)
         return self.read_json(source, folder)
 
-    def take_document(self, document: dict[str, Any], source: Path) -> None:
+    def _read_scenarios(self, source: Path) -> None:
         """Read which descriptions are of which kind and scenario."""
+        lists = read_document(source).lists
         self._kinds = {"presence": [], "absence": []}
         scenarios: dict[int, list[int]] = {}
         try:
-            for category in document["categories"]:
+            for category in lists["categories"]:
                 kind = "absence" if category["is_negative"] else "presence"
                 self._kinds[kind].append(category["id"])
                 for group in category["group_id"]:
                     scenarios.setdefault(group, []).append(category["id"])
             self._asked = {
-                image["id"]: scenarios.get(image["group_id"], []) for image in document["images"]
+                image["id"]: scenarios.get(image["group_id"], []) for image in lists["images"]
             }
         except (KeyError, TypeError) as error:
             raise ValueError(
@@ -85,15 +89,15 @@ class DescribedDetection(CategoryDetection):
                 "`group_id` into its categories, and a number `group_id` into its images"
             ) from error
 
-    def select(self, found: AnnotationSet, problems: Problems) -> list[Record]:
+    def select(self, found: AnnotationSet, problems: Problems) -> ColumnRecords:
         """Choose the images that are asked for something."""
         records = super().select(found, problems)
         if self.scenario == "inter":
             return records
-        for record in records:
-            if not self._asked[record.image_id]:
-                note(problems, _IDLE, PurePosixPath(record.file_name).name)
-        return [record for record in records if self._asked[record.image_id]]
+        asked = np.array([bool(self._asked[i]) for i in records.image_ids.tolist()], bool)
+        for name in records.take(~asked).file_names():
+            note(problems, _IDLE, PurePosixPath(name).name)
+        return records.take(asked)
 
     def maker(self, context: SampleContext) -> SampleMaker:
         """Make what asks every image for all descriptions, or for those of its scenario."""
@@ -128,7 +132,7 @@ class _ScenarioSamples(SampleMaker):
         super().__init__(whole.context)
         self._whole, self._asked, self._names, self._template = whole, asked, names, template
 
-    def readable(self, records: Sequence[Record], problems: Problems) -> Sequence[Record]:
+    def readable(self, records: ColumnRecords, problems: Problems) -> ColumnRecords:
         """Keep the records that can be asked for all."""
         return self._whole.readable(records, problems)
 

@@ -2,7 +2,9 @@
 
 import logging
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
+
+import numpy as np
 
 from glip_pl.data.annotations import Problems
 from glip_pl.data.datasets.base import GroundingDataset
@@ -10,11 +12,11 @@ from glip_pl.data.datasets.category_names import read_categories
 from glip_pl.data.datasets.category_samples import CategorySamples
 from glip_pl.data.datasets.few_shot import few_shot
 from glip_pl.data.datasets.samples import SampleContext, SampleMaker
-from glip_pl.data.formats import AnnotationSet, Record
+from glip_pl.data.formats import AnnotationSet
 from glip_pl.data.formats.coco.coco import Coco
-from glip_pl.data.formats.coco.coco_json import read_document
-from glip_pl.data.formats.common.checks import note
-from glip_pl.data.formats.common.values import objects, whole_number
+from glip_pl.data.formats.columns.builder import columns_of
+from glip_pl.data.formats.columns.records import ColumnRecords
+from glip_pl.data.formats.common.checks import REPEATED_CATEGORY, note
 from glip_pl.data.sources import is_coco_json
 from glip_pl.metrics import DetectionAP, GroundingMetric
 from glip_pl.prompts import Prompt, PromptTemplate
@@ -141,36 +143,31 @@ class CategoryDetection(GroundingDataset):
 
     def read_json(self, source: Path, folder: Path) -> AnnotationSet:
         """Do as `read_set` with a file in COCO's form."""
-        document, _ = read_document(source)
-        categories, annotations = objects(document["categories"]), objects(document["annotations"])
-        read_categories(
-            [c for c in categories if whole_number(c.get("id")) not in self.leave_out],
-            *(self.renamed, source),
-        )
+        found = self.json_format.read_json(source, self.find_folder(source, folder))
         # MDETR's files have one category, a filler.
-        if len(categories) == 1 and any("tokens_positive" in entry for entry in annotations):
+        if len(found.names) == 1 and found.unread.get("tokens_positive"):
             raise ValueError(_NO_CATEGORIES.format(str(source)))
-        self.take_document(document, source)
-        return self.json_format.read_document(document, source, self.find_folder(source, folder))
+        if repeated := found.problems.get(REPEATED_CATEGORY):
+            raise ValueError(
+                f"{str(source)!r} uses a category id twice ({repeated[0]}); renumber one"
+            )
+        return found
 
-    def take_document(self, document: dict[str, Any], source: Path) -> None:
-        """Take what a kind of data set needs of its JSON beside names, images and boxes."""
-
-    def select(self, found: AnnotationSet, problems: Problems) -> list[Record]:
+    def select(self, found: AnnotationSet, problems: Problems) -> ColumnRecords:
         """Choose the images whose boxes all show known categories; those without boxes are kept.
 
         An image of which a box is unknown would else be taken to show nothing there.
         """
-        known, records = set(self.category_ids), list[Record]()
-        for record in found.records:
-            if all(annotation.category in known for annotation in record.annotations):
-                records.append(record)
-            else:
-                note(problems, _UNNAMED, f"image {record.image_id} ({record.file_name})")
+        records = columns_of(found.records)
+        known = records.shows_only(self.category_ids)
+        for place in np.flatnonzero(~known).tolist():
+            record = records[place]
+            note(problems, _UNNAMED, f"image {record.image_id} ({record.file_name})")
+        records = records.take(known)
         if self.shots is None:
             return records
-        shown = [[a.category for a in r.annotations if a.category is not None] for r in records]
-        return [records[i] for i in few_shot(shown, self.shots, self.shot_seed)]
+        shown = [records.category_ids(place).tolist() for place in range(len(records))]
+        return records.take(np.array(few_shot(shown, self.shots, self.shot_seed), np.int64))
 
     def maker(self, context: SampleContext) -> SampleMaker:
         """Make what asks images for the categories."""

@@ -1,19 +1,19 @@
 """LVIS: detection data of a large vocabulary, in which an image is labelled for a part of it."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from glip_pl.data.datasets.detection import CategoryDetection
 from glip_pl.data.formats import AnnotationSet, Record
 from glip_pl.data.formats.coco.coco import Coco
-from glip_pl.data.formats.common.values import objects, whole_number
+from glip_pl.data.formats.coco.coco_json import read_document
+from glip_pl.data.formats.common.values import objects
 from glip_pl.data.formats.lvis import Lvis
 from glip_pl.metrics import LVISAP, GroundingMetric
 from glip_pl.prompts import PromptTemplate
 
 # What LVISAP reads of an annotation; masks would fill the memory.
 _JUDGED = ("id", "image_id", "category_id", "bbox", "area")
-_LABELS = ("neg_category_ids", "not_exhaustive_category_ids")
 
 
 class LvisDetection(CategoryDetection):
@@ -55,27 +55,26 @@ class LvisDetection(CategoryDetection):
             fixed_prompt=fixed_prompt,
         )
         self.ap = ap
-        self._judged: dict[str, Any] = {}
-        self._labels: dict[int | None, dict[str, list[int]]] = {}
+        self._source = Path(annotations)
 
     def read_set(self, source: Path, folder: Path) -> AnnotationSet:
         """Read LVIS's JSON only, since other forms lack what the metric needs."""
+        self._source = source
         return self.read_json(source, folder)
-
-    def take_document(self, document: dict[str, Any], source: Path) -> None:
-        """Keep what the metric needs: also the boxes that are left out."""
-        annotations = objects(document["annotations"])
-        judged = [{k: entry[k] for k in _JUDGED if k in entry} for entry in annotations]
-        self._judged = {**document, "annotations": judged}
-        self._labels = {
-            whole_number(entry.get("id")): {key: entry[key] for key in _LABELS if key in entry}
-            for entry in objects(document["images"])
-        }
 
     def labels_of(self, record: Record) -> dict[str, list[int]]:
         """Return the absent categories of an image, and those of which it may show more."""
-        return self._labels[record.image_id]
+        return {
+            "neg_category_ids": list(record.absent or ()),
+            "not_exhaustive_category_ids": list(record.not_exhaustive),
+        }
 
     def make_metric(self) -> GroundingMetric:
-        """Make the AP of LVIS."""
-        return LVISAP(self._judged, protocol=self.ap)
+        """Make the AP of LVIS, for which the file is read again: it counts all boxes."""
+        lists = read_document(self._source).lists
+        judged = [
+            {key: entry[key] for key in _JUDGED if key in entry}
+            for entry in objects(lists["annotations"])
+        ]
+        whole = {key: list(held) for key, held in lists.items() if key != "annotations"}
+        return LVISAP({**whole, "annotations": judged}, protocol=self.ap)

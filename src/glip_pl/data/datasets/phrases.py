@@ -5,16 +5,18 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
+import numpy as np
+
 from glip_pl.data.annotations import Problems
 from glip_pl.data.datasets.base import GroundingDataset
-from glip_pl.data.datasets.caption_samples import CaptionSamples, linked_phrases, links_above
+from glip_pl.data.datasets.caption_samples import CaptionSamples, linked_phrases
 from glip_pl.data.datasets.samples import SampleContext, SampleMaker
 from glip_pl.data.formats import AnnotationSet, Record
-from glip_pl.data.formats.coco.coco_json import read_document
+from glip_pl.data.formats.columns.builder import columns_of
+from glip_pl.data.formats.columns.records import ColumnRecords
 from glip_pl.data.formats.common.caption_spans import NO_CAPTION
 from glip_pl.data.formats.common.checks import note
-from glip_pl.data.formats.common.values import objects
-from glip_pl.data.formats.mdetr import read_captions
+from glip_pl.data.formats.mdetr import read_json
 from glip_pl.data.sources import is_coco_json
 from glip_pl.metrics import GroundingMetric, PhraseRecall
 
@@ -75,33 +77,32 @@ class PhraseGrounding(GroundingDataset):
             ValueError: No image has a caption, or the annotations cannot be read.
         """
         if self.reads_json and is_coco_json(source):
-            document, _ = read_document(source, ("images", "annotations"))
-            if not any(isinstance(e.get("caption"), str) for e in objects(document["images"])):
-                raise ValueError(_NO_CAPTIONS.format(str(source)))
             finder = self.find_folder(source, folder)
-            found = read_captions(document, finder, whole=self.whole_captions)
+            found = read_json(source, finder, whole=self.whole_captions)
+            without = not found.records and found.problems.keys() == {NO_CAPTION}
         else:
             found = self.read_any(source, folder)
-        if found.records and all(record.caption is None for record in found.records):
+            without = len(found.records) > 0 and not columns_of(found.records).has_captions.any()
+        if without:
             raise ValueError(_NO_CAPTIONS.format(str(source)))
         return found
 
-    def select(self, found: AnnotationSet, problems: Problems) -> list[Record]:
+    def select(self, found: AnnotationSet, problems: Problems) -> ColumnRecords:
         """Choose the captions with linked phrases."""
+        records = columns_of(found.records)
         unsure = f"score of at most {self.min_score}"
-        records = list[Record]()
-        for record in found.records:
-            if record.caption is None:
-                note(problems, NO_CAPTION, _name_of(record))
+        captioned, linked = records.has_captions, records.count_linked()
+        sure = records.count_linked(above=self.min_score)
+        for place in np.flatnonzero(~captioned | (sure < linked) | (sure == 0)).tolist():
+            named = _name_of(records[place])
+            if not captioned[place]:
+                note(problems, NO_CAPTION, named)
                 continue
-            links = links_above(self.min_score, record)
-            for _ in range(sum(bool(a.tokens_positive) for a in record.annotations) - len(links)):
-                note(problems, unsure, f"box of {_name_of(record)}")
-            if links:
-                records.append(record)
-            else:
-                note(problems, _NO_LINK, _name_of(record))
-        return records
+            for _ in range(linked[place] - sure[place]):
+                note(problems, unsure, f"box of {named}")
+            if not sure[place]:
+                note(problems, _NO_LINK, named)
+        return records.take(captioned & (sure > 0))
 
     def maker(self, context: SampleContext) -> SampleMaker:
         """Make what asks for the linked phrases of every caption."""

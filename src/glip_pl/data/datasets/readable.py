@@ -18,8 +18,8 @@ def check_images(dataset: GroundingDataset, rank: int = 0, world: int = 1) -> No
         ValueError: There are some.
     """
     mine = dataset.records[rank::world]
-    paths = [str(dataset.image_path(record)) for record in mine]
-    broken = broken_images(paths, [record.size for record in mine])
+    paths = [str(dataset.folder / name) for name in mine.file_names()]
+    broken = broken_images(paths, [(height, width) for height, width in mine.sizes.tolist()])
     if broken:
         lines = [f"{kind}: {path}" for path, kind in list(broken.items())[:_SHOWN]]
         more = [f"and {len(broken) - _SHOWN} more"] if len(broken) > _SHOWN else []

@@ -3,11 +3,15 @@
 from pathlib import PurePosixPath
 from typing import ClassVar
 
+import numpy as np
+
 from glip_pl.data.annotations import Problems
 from glip_pl.data.datasets.caption_samples import CaptionSamples, whole_sentence
 from glip_pl.data.datasets.phrases import PhraseGrounding
 from glip_pl.data.datasets.samples import SampleContext, SampleMaker
-from glip_pl.data.formats import AnnotationSet, Record
+from glip_pl.data.formats import AnnotationSet
+from glip_pl.data.formats.columns.builder import columns_of
+from glip_pl.data.formats.columns.records import ColumnRecords
 from glip_pl.data.formats.common.caption_spans import NO_CAPTION
 from glip_pl.data.formats.common.checks import note
 from glip_pl.metrics import GroundingMetric, ReferringAccuracy
@@ -50,17 +54,19 @@ class ReferringExpressions(PhraseGrounding):
             annotations, images, format=format, split=split, metric=metric or ReferringAccuracy()
         )
 
-    def select(self, found: AnnotationSet, problems: Problems) -> list[Record]:
+    def select(self, found: AnnotationSet, problems: Problems) -> ColumnRecords:
         """Choose the sentences; one that is blank or has lost a box is left out."""
-        records = list[Record]()
-        for record in found.records:
-            if record.left_out:  # The sentence would speak of too few.
-                note(problems, LOST_BOX, f"image {record.image_id}")
-            elif (record.caption or "").strip():
-                records.append(record)
-            else:
-                note(problems, NO_CAPTION, PurePosixPath(record.file_name).name)
-        return records
+        records = columns_of(found.records)
+        kept = np.ones(len(records), bool)
+        for place, (lost, caption) in enumerate(
+            zip(records.left_out.tolist(), records.captions(), strict=True)
+        ):
+            if lost:  # The sentence would speak of too few.
+                note(problems, LOST_BOX, f"image {records[place].image_id}")
+            elif not caption.strip():
+                note(problems, NO_CAPTION, PurePosixPath(records.file_name(place)).name)
+            kept[place] = not lost and bool(caption.strip())
+        return records.take(kept)
 
     def maker(self, context: SampleContext) -> SampleMaker:
         """Make what asks for every sentence as one phrase."""

@@ -11,6 +11,8 @@ from torch.utils.data import Dataset
 
 from glip_pl.data.annotations import Problems
 from glip_pl.data.formats import Record
+from glip_pl.data.formats.columns.records import ColumnRecords
+from glip_pl.data.formats.columns.store import Array
 from glip_pl.data.formats.common.checks import note
 from glip_pl.data.formats.common.image_files import UNREADABLE, image_problem
 from glip_pl.data.images import read_image
@@ -49,7 +51,7 @@ class SampleMaker(ABC):
         self.context = context
 
     @abstractmethod
-    def readable(self, records: Sequence[Record], problems: Problems) -> Sequence[Record]:
+    def readable(self, records: ColumnRecords, problems: Problems) -> ColumnRecords:
         """Keep the records whose words the text encoder can read, noting the others.
 
         Raises:
@@ -87,7 +89,7 @@ class Samples(Dataset[Sample]):
     """
 
     def __init__(
-        self, records: Sequence[Record], folder: Path, maker: SampleMaker, *, problems: Problems
+        self, records: ColumnRecords, folder: Path, maker: SampleMaker, *, problems: Problems
     ) -> None:
         """Join what samples are made of.
 
@@ -103,9 +105,10 @@ class Samples(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.records)
 
-    def size(self, index: int) -> tuple[int, int]:
-        """Return (height, width) of an image without reading it."""
-        return self.records[index].size
+    @property
+    def sizes(self) -> Array:
+        """(height, width) of every image in pixels, int64 [N, 2]; no image is read."""
+        return self.records.sizes
 
     def __getitem__(self, index: int) -> Sample:
         """Read a sample.

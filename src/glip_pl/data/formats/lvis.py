@@ -6,16 +6,46 @@ frequent. Images carry COCO's address instead of a file name. See https://www.lv
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import msgspec
+
 from glip_pl.data.formats.coco.coco import Coco
 from glip_pl.data.formats.coco.coco_json import last_parts
+from glip_pl.data.formats.coco.listed_images import ImageFields
 from glip_pl.data.formats.common.records import AnnotationSet, Record
 
 # Images that show a category: at most 10 make it rare and at most 100 common.
 _RARE, _COMMON = 10, 100
+
+
+class LvisImageFields(ImageFields, gc=False):
+    """What a well-formed image entry of LVIS has."""
+
+    coco_url: str | msgspec.UnsetType = msgspec.UNSET
+    neg_category_ids: tuple[int, ...] = ()
+    not_exhaustive_category_ids: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name of the file, or the end of its address.
+
+        Raises:
+            TypeError: There is neither.
+        """
+        if self.file_name is msgspec.UNSET and self.coco_url is not msgspec.UNSET:
+            return last_parts(self.coco_url, 2)
+        return super().name
+
+    @classmethod
+    def lists(cls, entries: Sequence[Any]) -> dict[str, Any]:
+        """Return the categories known to be absent, and those of which there may be more."""
+        return {
+            "absent": [entry.neg_category_ids for entry in entries],
+            "not_exhaustive": [entry.not_exhaustive_category_ids for entry in entries],
+        }
 
 
 class Lvis(Coco):
@@ -27,6 +57,7 @@ class Lvis(Coco):
 
     name: ClassVar[str] = "lvis"
     holds: ClassVar[frozenset[str]] = frozenset({"categories", "crowd", "score", "absent"})
+    image_fields: ClassVar[type[ImageFields]] = LvisImageFields
 
     def _is_form(self, ends: bytes) -> bool:
         return b'"neg_category_ids"' in ends or (b'"frequency"' in ends and b'"synset"' in ends)

@@ -10,7 +10,7 @@ its file name. ``phrase_types`` of an annotation is our addition. See https://gi
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,8 @@ from glip_pl.data.formats.common.caption_spans import (
 )
 from glip_pl.data.formats.common.checks import note
 from glip_pl.data.formats.common.image_files import place_images
-from glip_pl.data.formats.common.paths import FolderFinder, ImageFolder, sources
+from glip_pl.data.formats.common.json_pieces import JsonDocument
+from glip_pl.data.formats.common.paths import FolderFinder, sources
 from glip_pl.data.formats.common.records import Annotation, AnnotationSet, Format, Record, Splits
 from glip_pl.data.formats.common.values import objects, texts, whole_number
 
@@ -84,21 +85,30 @@ def _may_have_captions(file: Path) -> bool:
 
 
 def _read_file(file: Path) -> AnnotationSet:
-    document, unread = read_document(file, ("images", "annotations"))
-    listed = objects(document["images"])
+    document = read_document(file, ("images", "annotations"))
+    listed = objects(document.lists["images"])
     if listed and not any("caption" in entry for entry in listed):
         raise ValueError(
             f"no image entry of {str(file)!r} has a caption, so it is not in MDETR's form; "
             "read it as coco"
         )
-    found = read_captions(document, partial(ImageFolder.near, file))
-    return replace(found, unread={**unread, **found.unread})
+    return read_captions(document, FolderFinder(file))
+
+
+def read_json(file: Path, find_folder: FolderFinder, *, whole: bool = False) -> AnnotationSet:
+    """Read a lone file; see `read_captions`.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    document = read_document(file, ("images", "annotations"))
+    return read_captions(document, find_folder, whole=whole)
 
 
 def read_captions(
-    document: Mapping[str, Any], find_folder: FolderFinder, *, whole: bool = False
+    document: JsonDocument, find_folder: FolderFinder, *, whole: bool = False
 ) -> AnnotationSet:
-    """Read captions and boxes of a file that `coco_json.read_document` has read.
+    """Read captions and boxes of a file that `coco_json.read_document` has found.
 
     A caption whose boxes are all left out is left out as well: it would say that the image shows
     nothing of it.
@@ -109,11 +119,11 @@ def read_captions(
         whole: Whether every box shows its caption as a whole, whatever its spans are.
     """
     problems: Problems = {}
-    named = entries.named_images(document["images"], problems)
+    listed, linked = objects(document.lists["images"]), objects(document.lists["annotations"])
+    named = entries.named_images(listed, problems)
     once = entries.without_repeats(named, problems)
     sources = {
-        whole_number(entry.get("id")) or 0: str(entry.get("data_source") or "")
-        for entry in objects(document["images"])
+        whole_number(entry.get("id")) or 0: str(entry.get("data_source") or "") for entry in listed
     }
     folder = find_folder((record.file_name for record in named), problems)
     captioned = {i: record for i, record in once.items() if (record.caption or "").strip()}
@@ -121,7 +131,7 @@ def read_captions(
         note(problems, NO_CAPTION, f"{i} of {once[i].file_name}")
     records = entries.found_images(captioned, folder, sources)
     # gRefCOCO in this form says "empty" of a caption that speaks of nothing in the image.
-    boxes = [entry for entry in objects(document["annotations"]) if not entry.get("empty")]
+    boxes = [entry for entry in linked if not entry.get("empty")]
     links: dict[int, list[Annotation]] = {image_id: [] for image_id in records}
     left_out = Counter[int]()
     known = {record.image_id for record in named}
@@ -131,8 +141,8 @@ def read_captions(
             left_out[record.image_id] += 1
         else:
             links[record.image_id].append(link)
-    unread = {}
-    if lonely := _phrases_without_box(document["images"], records, links):
+    unread = entries.unread_of(linked, ("segmentation", "keypoints"))
+    if lonely := _phrases_without_box(listed, records, links):
         unread["phrase of tokens_positive_eval without a box"] = lonely
     joined = []
     for i, record in records.items():
@@ -168,7 +178,7 @@ def _phrases_without_box(
     return lonely
 
 
-def _document(records: list[Record]) -> dict[str, Any]:
+def _document(records: Sequence[Record]) -> dict[str, Any]:
     """Make the JSON of a split; captions are numbered anew where ids repeat."""
     unique = len({record.image_id for record in records}) == len(records)
     pictures: dict[str, int] = {}

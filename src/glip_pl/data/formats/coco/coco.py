@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from glip_pl.data.annotations import Problems
 from glip_pl.data.formats.coco import entries
+from glip_pl.data.formats.coco.box_columns import BoxReader
 from glip_pl.data.formats.coco.coco_json import (
     PEEK,
     box_entry,
@@ -23,12 +24,19 @@ from glip_pl.data.formats.coco.coco_json import (
     json_ends,
     read_document,
 )
+from glip_pl.data.formats.coco.listed_images import (
+    ImageFields,
+    found_images,
+    named_images,
+    without_repeats,
+)
+from glip_pl.data.formats.columns.builder import ColumnsBuilder
 from glip_pl.data.formats.common import checks
 from glip_pl.data.formats.common.detection_sets import as_detection, folder_split
 from glip_pl.data.formats.common.image_files import place_images
+from glip_pl.data.formats.common.json_pieces import JsonDocument
 from glip_pl.data.formats.common.paths import (
     FolderFinder,
-    ImageFolder,
     reference_files,
     split_of,
 )
@@ -48,6 +56,7 @@ class Coco(Format):
 
     name: ClassVar[str] = "coco"
     holds: ClassVar[frozenset[str]] = frozenset({"categories", "crowd", "score"})
+    image_fields: ClassVar[type[ImageFields]] = ImageFields
 
     def detect(self, path: Path) -> bool:
         """Tell by the keys at both ends of the JSON files; those of RefCOCO have references."""
@@ -112,37 +121,49 @@ class Coco(Format):
         return chosen
 
     def _read_file(self, file: Path, split: str | None) -> AnnotationSet:
-        document, unread = read_document(file)
-        folder = partial(ImageFolder.near, file, split=split)
-        return replace(self.read_document(document, file, folder), unread=unread)
+        return self.read_json(file, FolderFinder(file, split))
+
+    def read_json(self, file: Path, folder: FolderFinder) -> AnnotationSet:
+        """Read a lone file, whose images a finder knows where to look for.
+
+        Raises:
+            ValueError: It cannot be read.
+        """
+        return self.read_document(read_document(file), file, folder)
 
     def read_document(
-        self, document: Mapping[str, Any], file: Path, folder: FolderFinder
+        self, document: JsonDocument, file: Path, folder: FolderFinder, place: Path | None = None
     ) -> AnnotationSet:
-        """Read the lists of a file that `coco_json.read_document` has read.
+        """Read the lists of a file that `coco_json.read_document` has found.
 
         Args:
             document: The lists.
             file: Where they are from, for messages.
             folder: Finds the folder of the images by some of their names.
+            place: Folder that the columns are written into; None keeps them in memory.
 
         Raises:
             ValueError: A category has no id or name, or all are numbered one too high or too low.
         """
         problems: Problems = {}
-        categories = objects(document["categories"])
+        categories = objects(document.lists["categories"])
         names = checks.names_by_id(categories, problems)
-        annotations = document["annotations"]
-        entries.refuse_other_categories(annotations, names, str(file))
-        named = entries.named_images(document["images"], problems, self.image_record)
-        listed = entries.without_repeats(named, problems)
-        images = folder((record.file_name for record in named), problems)
-        records = entries.found_images(listed, images)
-        known = {record.image_id for record in named}
-        boxed = entries.category_boxes(annotations, known, records, names, problems)
+        named = named_images(
+            document.lists["images"], problems, self.image_record, self.image_fields
+        )
+        listed = without_repeats(named, problems)
+        images = folder(named.file_names(), problems)
+        usable = found_images(listed, images)
+        builder = ColumnsBuilder(place)
+        builder.add_images_of(usable)
+        boxes = BoxReader(named.image_ids, usable, names, builder, problems)
+        boxes.read(document.lists["annotations"])
+        checks.refuse_shifted(boxes.used, names, str(file))
+        records = builder.finish(boxes.left_out)
         frequency = {int(c["id"]): str(c["frequency"]) for c in categories if "frequency" in c}
-        roots = entries.roots_of(categories, names, annotations)
-        return AnnotationSet(images.path, boxed, names, frequency, problems, roots=roots)
+        roots = entries.roots_of(categories, names, boxes.used)
+        unread = dict(boxes.unread)
+        return AnnotationSet(images.path, records, names, frequency, problems, unread, roots)
 
     def image_record(self, entry: Mapping[str, Any]) -> Record:
         """Read an image's entry without its boxes; see `entries.image_record`."""

@@ -1,12 +1,12 @@
 """The JSON of COCO and LVIS, apart from how each describes an image."""
 
 import codecs
-import json
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from glip_pl.data.formats.common.json_pieces import JsonDocument
+from glip_pl.data.formats.common.json_walk import open_document
 from glip_pl.data.formats.common.records import Annotation, Record
 
 PEEK = 1 << 16
@@ -14,8 +14,6 @@ _ADVICE = (
     "pass another file, or --data.root=PATH (with make: DATA_ROOT=PATH), or correct `annotations` "
     "in data.*"
 )
-# What the entries hold and a set does not; masks are most of a file's bytes.
-_UNREAD = ("segmentation", "keypoints")
 
 
 def json_ends(file: Path) -> bytes:
@@ -32,8 +30,8 @@ def json_ends(file: Path) -> bytes:
 
 def read_document(
     file: Path, keys: Sequence[str] = ("images", "annotations", "categories")
-) -> tuple[dict[str, Any], dict[str, int]]:
-    """Read a JSON file and count what of it is not kept; masks are freed while reading.
+) -> JsonDocument:
+    """Find the lists of a JSON file, of any size.
 
     Args:
         file: The file.
@@ -42,16 +40,8 @@ def read_document(
     Raises:
         ValueError: The file is missing, no JSON, or lacks a list.
     """
-    unread: Counter[str] = Counter()
-
-    def without_masks(entry: dict[str, Any]) -> dict[str, Any]:
-        for key in _UNREAD:
-            if key in entry and entry.pop(key):
-                unread[key] += 1
-        return entry
-
     try:
-        document = json.loads(file.read_bytes(), object_hook=without_masks)
+        document = open_document(file)
     except FileNotFoundError:
         raise ValueError(f"there is no annotation file {str(file)!r}; {_ADVICE}") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -59,8 +49,7 @@ def read_document(
             f"cannot read the annotation file {str(file)!r}: {error}; download or export it "
             f"again, or {_ADVICE}"
         ) from error
-    held = document if isinstance(document, dict) else {}
-    lacking = [key for key in keys if not isinstance(held.get(key), list)]
+    lacking = [key for key in keys if key not in document.lists]
     if lacking:
         advice = _ADVICE
         if lacking == ["categories"]:
@@ -68,7 +57,7 @@ def read_document(
         raise ValueError(
             f"{str(file)!r} is not in COCO form: it has no list {' or '.join(lacking)}; {advice}"
         )
-    return held, dict(unread)
+    return document
 
 
 def last_parts(name: str, depth: int) -> str:

@@ -4,7 +4,6 @@ An id that several images share may mean any of them, so that none of their boxe
 all are left out. Ids are compared as numbers, as tools write them: "007", "07" and 7 are one.
 """
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,6 +21,9 @@ from glip_pl.data.formats.common.values import (
     size_of,
     whole_number,
 )
+
+# What the entries hold and a set does not; masks are most of a file's bytes.
+UNREAD = ("segmentation", "keypoints", "tokens_positive")
 
 
 def image_record(entry: Mapping[str, Any]) -> Record:
@@ -147,50 +149,20 @@ def _annotation(
     return Annotation(box, category, crowd=is_true(entry.get("iscrowd", 0)), score=score)
 
 
-def category_boxes(
-    entries: Any,
-    listed: Collection[int],
-    records: Mapping[int, Record],
-    names: Mapping[int, str],
-    problems: Problems,
-) -> list[Record]:
-    """Give every usable image its boxes with categories; see `boxes_of`."""
-    found: dict[int, list[Annotation]] = {image_id: [] for image_id in records}
-    left_out = Counter[int]()
-    seen = set()
-    for record, entry, box in boxes_of(entries, listed, records, problems, names):
-        if box is None:
-            left_out[record.image_id] += 1
-            continue
-        annotation_id = entry.get("id")
-        if isinstance(annotation_id, int | str):
-            if annotation_id in seen:
-                note(problems, checks.REPEATED_ANNOTATION, name_of(entry))
-            seen.add(annotation_id)
-        found[record.image_id].append(box)
-    return [
-        replace(record, annotations=tuple(found[i]), left_out=left_out[i])
-        for i, record in records.items()
-    ]
-
-
-def refuse_other_categories(entries: Any, names: Mapping[int, str], where: str) -> None:
-    """Refuse annotations whose category ids are all one too high or too low."""
-    used = Counter(whole_number(entry.get("category_id")) for entry in objects(entries))
-    checks.refuse_shifted({i: n for i, n in used.items() if i is not None}, names, where)
-
-
 def roots_of(
-    categories: Sequence[Mapping[str, Any]], names: Mapping[int, str], annotations: Any
+    categories: Sequence[Mapping[str, Any]], names: Mapping[int, str], used: Collection[int]
 ) -> tuple[int, ...]:
-    """Find the categories without boxes that others name as their ``supercategory``."""
+    """Find the categories that others name as their ``supercategory`` and that are not `used`."""
     kinds = {
         str(category.get("supercategory"))
         for category in categories
         if category.get("supercategory") != category.get("name")
     }
     above = {i for i, name in names.items() if name in kinds}
-    if not above:
-        return ()
-    used = {whole_number(entry.get("category_id")) for entry in objects(annotations)}
-    return tuple(sorted(above - used))
+    return tuple(sorted(above - set(used)))
+
+
+def unread_of(listed: Sequence[Mapping[str, Any]], keys: Sequence[str] = UNREAD) -> dict[str, int]:
+    """Count the annotations that hold what a set does not, by key."""
+    counts = {key: sum(bool(entry.get(key)) for entry in listed) for key in keys}
+    return {key: count for key, count in counts.items() if count}

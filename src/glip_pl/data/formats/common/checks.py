@@ -46,7 +46,7 @@ OF_A_BOX = frozenset({NO_BOX, INVERTED, NO_AREA, OUTSIDE, NO_SCORE, NO_PARTS})
 OF_A_BOX |= {UNKNOWN_IMAGE, UNKNOWN_CATEGORY}
 
 # COCO writes two decimals, so a box may end a little past its image without being wrong.
-_ROUNDING = 0.1
+ROUNDING = 0.1
 
 
 def note(problems: Problems, kind: str | None, what: str) -> None:
@@ -93,7 +93,7 @@ def inside_image(box: Box, size: tuple[int, int]) -> tuple[Box | None, str | Non
     if x1 >= x2 or y1 >= y2:
         return None, OUTSIDE
     cut = max(x1 - box[0], y1 - box[1], box[2] - x2, box[3] - y2)
-    return (x1, y1, x2, y2), CLIPPED if cut > _ROUNDING else None
+    return (x1, y1, x2, y2), CLIPPED if cut > ROUNDING else None
 
 
 def file_problem(folder: str, name: str) -> str | None:

@@ -11,10 +11,13 @@ import unicodedata
 from pathlib import Path
 from urllib.parse import unquote
 
+# Most names of a set: steps of letters, digits, "_", "-" and later dots.
+_PLAIN = re.compile(r"(?:[\w-][\w.-]*/)*[\w-][\w.-]*")
 _SERVER = re.compile(r"[a-z][a-z0-9+.-]*://[^/]*", re.IGNORECASE)
 _DRIVE = re.compile(r"[a-z]:(?=/)", re.IGNORECASE)
 # Label Studio serves files of a disk under such an address.
 _SERVED_PATH = "?d="
+_ASKED_SINGLY = 64  # Files of one folder, before it is listed.
 
 
 def plain_name(name: str) -> str:
@@ -23,6 +26,8 @@ def plain_name(name: str) -> str:
     Returns:
         "photos/a.jpg"; with a leading slash where the path was absolute.
     """
+    if _PLAIN.fullmatch(name):
+        return name
     path = name.replace("\\", "/")
     path, served = _SERVER.subn("", path, count=1) if _SERVER.match(path) else (path, 0)
     if _SERVED_PATH in path:
@@ -50,11 +55,17 @@ def parts_from(name: str, start: int) -> str:
 
 
 class FilesBelow:
-    """The files below a folder, found by names that are spelt nearly as theirs."""
+    """The files below a folder, found by names that are spelt nearly as theirs.
+
+    A folder that is asked for many files is listed once, since a disk of the network takes as long
+    for one of them as for a thousand names.
+    """
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = str(folder)
         self._listed: dict[str, dict[str, list[str]]] = {}
+        self._asked: dict[str, int] = {}
+        self._files: dict[str, set[str]] = {}
 
     def find(self, name: str) -> str | None:
         """Find a file: as it is spelt, with its %20 decoded, or in other letters of one kind.
@@ -63,9 +74,11 @@ class FilesBelow:
             Its path below the folder, with forward slashes; None where there is none, or several
             fit alike.
         """
+        if name and not leads_out(name) and self._is_file(name):
+            return name
         spellings = [s for s in dict.fromkeys((name, unquote(name))) if s and not leads_out(s)]
         for spelling in spellings:
-            if os.path.isfile(os.path.join(self.folder, spelling)):
+            if self._is_file(spelling):
                 return spelling
         found = (self._in_other_letters(spelling) for spelling in spellings)
         return next((path for path in found if path is not None), None)
@@ -77,7 +90,16 @@ class FilesBelow:
             if step not in options and len(options) != 1:
                 return None
             place = os.path.join(place, step if step in options else options[0])
-        return place if os.path.isfile(os.path.join(self.folder, place)) else None
+        return place if self._is_file(place) else None
+
+    def _is_file(self, name: str) -> bool:
+        place, _, own = name.rpartition("/")
+        if place not in self._files:
+            self._asked[place] = self._asked.get(place, 0) + 1
+            if self._asked[place] <= _ASKED_SINGLY:
+                return os.path.isfile(os.path.join(self.folder, name))
+            self._files[place] = _files_in(os.path.join(self.folder, place))
+        return own in self._files[place]
 
     def _list(self, place: str) -> dict[str, list[str]]:
         """List a folder, by names without capitals and with composed letters."""
@@ -91,6 +113,14 @@ class FilesBelow:
                 by_fold.setdefault(_fold(entry), []).append(entry)
             self._listed[place] = by_fold
         return self._listed[place]
+
+
+def _files_in(folder: str) -> set[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file()}
+    except (OSError, ValueError):
+        return set()
 
 
 def _fold(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Self
@@ -92,7 +93,7 @@ class ImageFolder:
         self._cuts = cuts
         self._files = FilesBelow(path)
         self._found: dict[str, str | None] = {}
-        # Which written name each file was found by first, and the files found by several.
+        # Which other name than its own a file was found by first, and the files found by several.
         self._written: dict[str, str] = {}
         self._unsure: set[str] = set()
 
@@ -124,7 +125,7 @@ class ImageFolder:
 
     @classmethod
     def at(cls, path: Path, names: Iterable[str], problems: Problems) -> Self:
-        """Look into a folder that was named; names count from the part that is there."""
+        """Look into a named folder; names count from the part that is there."""
         return cls._best([path], names, problems)
 
     @classmethod
@@ -157,31 +158,54 @@ class ImageFolder:
         plain = plain_name(name)
         asked = f"{subfolder}/{plain}" if subfolder else plain
         if asked not in self._found:
-            options = (_cut(plain, self._cuts), asked)
+            options = dict.fromkeys((_cut(plain, self._cuts), asked))
             found = next((f for o in options if (f := self._files.find(o)) is not None), None)
-            self._found[asked] = found
-            if found is not None and self._written.setdefault(found, asked) != asked:
+            # The same text, of which a million may be kept, is kept once.
+            self._found[asked] = asked if found == asked else found
+            if found is not None and self._others_lead_to(found, asked):
                 self._unsure.add(found)
         if self._found[asked] is None:
             note(self.problems, OUTSIDE_FOLDER if leads_out(plain) else MISSING_FILE, name)
         return self._found[asked]
+
+    def _others_lead_to(self, found: str, asked: str) -> bool:
+        """Whether a file was found by another name before; most are found by their own."""
+        if found == asked:
+            return found in self._written
+        return self._written.setdefault(found, asked) != asked or self._found.get(found) == found
 
     def certain(self, records: Iterable[Record]) -> list[Record]:
         """Leave out the records whose file other names led to as well; called after the last one.
 
         "cam1/1.jpg" and "cam2/1.jpg" beside a lone "1.jpg" may both mean it.
         """
-        kept = []
-        for record in records:
-            if record.file_name in self._unsure:
-                note(self.problems, UNSURE_FILE, record.file_name)
-            else:
-                kept.append(record)
-        return kept
+        return [record for record in records if self.is_certain(record.file_name)]
+
+    def is_certain(self, found: str) -> bool:
+        """Whether no two names led to a file; else note it. Called after the last `find`."""
+        if found in self._unsure:
+            note(self.problems, UNSURE_FILE, found)
+            return False
+        return True
 
 
-# Opens the folder that has the images of some names; what is missing there goes to the problems.
-FolderFinder = Callable[[Iterable[str], Problems], ImageFolder]
+@dataclass(frozen=True)
+class FolderFinder:
+    """How to find the folder of the images that a file speaks of, by some of their names.
+
+    Attributes as the arguments of `ImageFolder.near`; `only` is the folder, where it was named.
+    """
+
+    source: Path
+    split: str | None = None
+    first: Path | None = None
+    only: Path | None = None
+
+    def __call__(self, names: Iterable[str], problems: Problems) -> ImageFolder:
+        """Open the folder; what is missing there goes to the problems."""
+        if self.only is not None:
+            return ImageFolder.at(self.only, names, problems)
+        return ImageFolder.near(self.source, names, problems, self.split, self.first)
 
 
 def _places(source: Path, split: str | None) -> list[Path]:

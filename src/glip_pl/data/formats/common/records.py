@@ -8,7 +8,7 @@ a word: what is wrong in a file is counted in `problems`, and what it holds and 
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -71,7 +71,8 @@ class AnnotationSet:
 
     Attributes:
         images: Folder of the image files.
-        records: In the order of the file.
+        records: In the order of the file. A large set makes each when it is asked for, out of
+            columns, so do not keep them all.
         names: Name of each category id, as the data set writes it; ids may have gaps. Empty when
             phrases are free text.
         frequency: LVIS's "r", "c" or "f" of each category id.
@@ -82,7 +83,7 @@ class AnnotationSet:
     """
 
     images: Path
-    records: list[Record]
+    records: Sequence[Record]
     names: dict[int, str] = field(default_factory=dict)
     frequency: dict[int, str] = field(default_factory=dict)
     problems: Problems = field(default_factory=dict)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from glip_pl.data.formats.common.json_pieces import JsonList
+
 # What reading a missing or wrong value raises.
 WRONG = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
 
@@ -12,7 +14,7 @@ _TOO_LARGE = 1 << 63
 
 def objects(value: Any) -> list[dict[str, Any]]:
     """Take a list of objects; other things in it become empty ones, so that places stay."""
-    entries = value if isinstance(value, list) else []
+    entries = value if isinstance(value, list | JsonList) else []
     return [entry if isinstance(entry, dict) else {} for entry in entries]
 
 

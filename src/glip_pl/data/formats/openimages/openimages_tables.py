@@ -80,10 +80,11 @@ def read_split(
             boxes[image_id].append(annotation)
     if missing:
         problems.setdefault(checks.MISSING_FILE, []).extend(sorted(missing))
-    for number, (image_id, annotations) in enumerate(boxes.items(), start=1):
-        record = Record(number, files[image_id], sizes[image_id], tuple(annotations))
-        found.records.append(record)
-    return found
+    records = [
+        Record(number, files[image_id], sizes[image_id], tuple(annotations))
+        for number, (image_id, annotations) in enumerate(boxes.items(), start=1)
+    ]
+    return replace(found, records=records)
 
 
 def read_absent(file: Path, found: AnnotationSet, ids: Mapping[str, int]) -> AnnotationSet:

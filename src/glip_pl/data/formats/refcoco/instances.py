@@ -43,13 +43,13 @@ def read_instances(source: Path, problems: Problems) -> Instances:
     Raises:
         ValueError: It is missing, or not in COCO's form.
     """
-    document, _ = read_document(source)
-    names = checks.names_by_id(objects(document["categories"]), problems)
-    named = entries.named_images(document["images"], problems)
+    lists = read_document(source).lists
+    names = checks.names_by_id(objects(lists["categories"]), problems)
+    named = entries.named_images(lists["images"], problems)
     images = entries.without_repeats(named, problems)
     known = {record.image_id for record in named}
-    annotations = document["annotations"]
-    uses = Counter(whole_number(entry.get("id")) for entry in objects(annotations))
+    annotations = objects(lists["annotations"])
+    uses = Counter(whole_number(entry.get("id")) for entry in annotations)
     boxes = {}
     for record, entry, box in entries.boxes_of(annotations, known, images, problems, names):
         annotation_id = whole_number(entry.get("id"))

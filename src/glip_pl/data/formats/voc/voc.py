@@ -9,6 +9,7 @@ evaluation, which is what a crowd is here. See http://host.robots.ox.ac.uk/pasca
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
@@ -70,7 +71,8 @@ class Voc(Format):
         for split, annotation_set in sets.items():
             annotation_set.names.update(names)
             note_same_names(names, annotation_set.problems)
-            _fill(annotation_set, pictures[split], number, files)
+            filled = _filled(annotation_set, pictures[split], number, files)
+            sets[split] = replace(annotation_set, records=filled)
         return sets
 
     def write(self, sets: Mapping[str, AnnotationSet], path: Path) -> None:
@@ -125,18 +127,19 @@ def _picture_id(line: str, folder: Path) -> str:
     return next(there, line)
 
 
-def _fill(
+def _filled(
     annotation_set: AnnotationSet,
     pictures: list[Picture],
     number: Mapping[str, int],
     below: FilesBelow,
-) -> None:
+) -> list[Record]:
     """Turn pictures into records, sizes that no XML tells taken from the image files."""
     problems, folder = annotation_set.problems, annotation_set.images
     ids = {name: i for i, name in annotation_set.names.items()}
     files = _image_files(below, pictures, problems)
     unsized = [f for f, p in zip(files, pictures, strict=True) if f and min(p.size) < 1]
     sizes = dict(zip(unsized, read_sizes([str(folder / f) for f in unsized]), strict=True))
+    records = []
     for file, picture in zip(files, pictures, strict=True):
         if file is None:
             continue
@@ -151,10 +154,11 @@ def _fill(
             if box is not None:
                 annotations.append(Annotation(box, ids[thing.name], crowd=thing.difficult))
         record = Record(number[picture.picture_id], file, size, tuple(annotations))
-        annotation_set.records.append(record)
+        records.append(record)
         if picture.parts:
             count = annotation_set.unread.get("part", 0) + picture.parts
             annotation_set.unread["part"] = count
+    return records
 
 
 def _image_files(

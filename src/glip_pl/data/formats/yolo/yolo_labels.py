@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 from glip_pl.data.annotations import Problems
@@ -42,6 +43,7 @@ def read_labels(
         (line.split() for text in texts for line in text or ()), described, found
     )
     sizes = read_sizes(images)
+    records = []
     for number, (image, lines, size) in enumerate(zip(images, texts, sizes, strict=True), first):
         name = PurePath(os.path.relpath(image, folder)).as_posix()
         if (kind := file_problem(folder, name)) is not None or isinstance(size, str):
@@ -50,9 +52,9 @@ def read_labels(
             note(problems, UNREADABLE_LABELS, name)
         else:
             annotations = reader.read(lines, size, name)
-            found.records.append(Record(number, name, size, tuple(annotations)))
+            records.append(Record(number, name, size, tuple(annotations)))
     checks.refuse_shifted(reader.used, described.names, str(described.file))
-    return found
+    return replace(found, records=records)
 
 
 def _lines(label: str) -> list[str] | None:

@@ -1,0 +1,1 @@
+"""Annotations in columns: arrays of all images and boxes, in files that processes share."""

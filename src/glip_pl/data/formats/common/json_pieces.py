@@ -1,0 +1,96 @@
+"""Pieces of the lists of a JSON object, decoded when they are asked for; see `json_walk`."""
+
+import gc
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class JsonPiece:
+    """Some entries of a list, one after the other.
+
+    Attributes:
+        path: The file, for messages.
+        file: The opened file, in UTF-8.
+        start: Where they begin, in bytes.
+        stop: Where they end.
+    """
+
+    path: Path
+    file: BinaryIO
+    start: int
+    stop: int
+
+    def decode(self, decoder: "msgspec.json.Decoder[list[T]]") -> list[T] | None:
+        """Decode the entries into objects of one type; None where that is too strict for them."""
+        with _no_collection():
+            try:
+                return decoder.decode(self._bytes())
+            except (msgspec.DecodeError, RecursionError):  # Wrong UTF-8 was refused before.
+                return None
+
+    def values(self) -> list[Any]:
+        """Decode the entries, whatever they are.
+
+        Raises:
+            ValueError: They are no JSON, or nested too deep.
+        """
+        with _no_collection():
+            try:
+                held: list[Any] = json.loads(self._bytes())
+                return held
+            except (ValueError, RecursionError) as error:
+                what = getattr(error, "msg", error)
+                where = f"between bytes {self.start} and {self.stop}"
+                raise ValueError(
+                    f"cannot read the annotation file {str(self.path)!r}: {what} {where}; download "
+                    "or export it again"
+                ) from None
+
+    def _bytes(self) -> bytes:
+        self.file.seek(self.start)
+        return b"[" + self.file.read(self.stop - self.start) + b"]"
+
+
+@dataclass(frozen=True)
+class JsonList:
+    """A list of a document; walking over it decodes a piece at a time."""
+
+    pieces: list[JsonPiece] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Any]:
+        for piece in self.pieces:
+            yield from piece.values()
+
+
+@dataclass(frozen=True)
+class JsonDocument:
+    """The lists of a JSON object by their keys.
+
+    Attributes:
+        lists: The lists; other values of the object are not kept.
+        digest: A hash of the file's bytes.
+    """
+
+    lists: Mapping[str, JsonList]
+    digest: str
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep Python from looking for cycles among a million new objects that have none."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
