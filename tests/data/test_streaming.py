@@ -12,6 +12,7 @@ from glip_pl.data import CategoryDetection, GroundingDataModule, PhraseGrounding
 from glip_pl.data.datasets.samples import SampleContext
 from glip_pl.data.formats import Annotation, AnnotationSet, Record
 from glip_pl.data.formats.webdataset.webdataset import WebDatasetShards, open_shards
+from glip_pl.data.resumable import ResumableLoader
 from glip_pl.data.stream_sources import ShardSource, WholeSource
 from glip_pl.data.streaming import SampleStream
 
@@ -355,3 +356,16 @@ def test_the_data_module_mixes_shards_captions_and_a_folder(tmp_path):
     assert data.class_names == ["cat", "dog", "owl"]
     kinds = {"owl" if c == "owl" else "caption" if CAPTION in c else "names" for c in captions}
     assert kinds == {"owl", "caption", "names"}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_of_a_stream_begins_where_the_run_stands(tmp_path, workers):
+    shards = write_shards(tmp_path, 16)
+
+    def batches(first):
+        loader = ResumableLoader(stream_of(shards), batch_size=1, num_workers=workers)
+        loader.collate_fn = lambda samples: samples[0].truth.image_id
+        loader.place = lambda: (1, first)
+        return list(loader)
+
+    assert batches(3) == batches(0)[3:]

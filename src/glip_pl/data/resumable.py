@@ -134,7 +134,8 @@ class ResumableLoader(DataLoader[Sample]):
         # A generator: Lightning asks for the iterator of a resumed run before it tells the epoch,
         # and workers would begin to load the first one.
         if self.place is not None:
-            starting = self.dataset if self.batch_sampler is None else self.batch_sampler
-            if isinstance(starting, _Starting):
-                starting.start(*self.place())
+            # A stream starts by itself; torch puts a batch sampler beside it that knows no place.
+            for part in (self.batch_sampler, self.dataset):
+                if isinstance(part, _Starting):
+                    part.start(*self.place())
         yield from super().__iter__()
