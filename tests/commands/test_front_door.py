@@ -130,6 +130,39 @@ def test_a_switch_needs_no_value(given, value):
     assert parser.parse_args(given).shout is value
 
 
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        (["--images=a, b.jpg"], ["a, b.jpg"]),
+        (["--images", "photos"], ["photos"]),
+        (["--images=[a,b]"], ["a", "b"]),
+        (["--images=null"], None),
+    ],
+)
+def test_a_list_of_one_needs_no_brackets(given, value):
+    parser = CommandParser()
+    parser.add_argument("--images", type=list[str] | None, default=["x"])
+
+    assert parser.parse_args(given).images == value
+
+
+def test_what_may_be_a_number_is_not_made_a_list():
+    parser = CommandParser()
+    parser.add_argument("--devices", type=list[int] | int)
+
+    assert parser.parse_args(["--devices=2"]).devices == 2
+
+
+def test_a_wrong_value_is_told_with_the_option_as_it_is_typed(capsys):
+    parser = CommandParser(prog="glip bark")
+    parser.add_argument("--seeds", type=list[int])
+
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--seeds=many"])
+
+    assert "glip: error: --seeds: " in capsys.readouterr().err
+
+
 def test_an_option_that_is_unknown_is_told_with_the_close_one(capsys):
     parser = CommandParser(prog="glip bark")
     parser.add_argument("--loudness", type=int)

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from glip_pl.commands.parser import CommandParser
-from glip_pl.system.screen import write
+from glip_pl.system.screen import next_command, write
+
+# Formats that ``--data=folder`` trains on: boxes with categories, an image a file.
+_TRAINED_AS_A_FOLDER = ("coco", "openimages", "voc", "yolo", "label_studio", "cvat")
 
 
 def run(args: list[str]) -> None:
@@ -133,6 +136,8 @@ def convert(
     if problems:
         told.append(f"all that is left out or to be corrected: {place / QUARANTINE}")
     write(*(f"  {line}" for line in told))
+    if to in _TRAINED_AS_A_FOLDER:
+        write(next_command("glip", "fit", "--data=folder", f"--data.root={target}"))
 
 
 def shards(source: str, target: str, *, root: str | None = None) -> None:

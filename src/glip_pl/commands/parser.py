@@ -1,11 +1,18 @@
-"""The parser that every command uses: errors of one line, and switches that need no value."""
+"""The parser that every command uses: plain errors, switches without values, lists of one.
+
+What is typed is made complete before it is parsed: ``--caption`` stands for ``--caption=true``, and
+``--images=photos`` for ``--images=[photos]``.
+"""
 
 import difflib
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any, NoReturn
+from pathlib import Path
+from types import NoneType
+from typing import Any, NoReturn, get_args, get_origin
 
 from jsonargparse import ArgumentParser, auto_cli
 
@@ -23,15 +30,18 @@ class CommandParser(ArgumentParser):
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, *rest: Any, **options: Any
     ) -> Any:
-        """Parse; a switch may stand alone, ``--caption``, or have a value, ``--caption=true``."""
-        given = list(sys.argv[1:] if args is None else args)
-        return super().parse_args(_with_truth_values(given, self), *rest, **options)
+        """Parse; a switch may stand alone, and a list of one needs no brackets."""
+        given = _with_truth_values(list(sys.argv[1:] if args is None else args), self)
+        return super().parse_args(_with_brackets(given, self), *rest, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Write what is wrong and what may have been meant, and exit with status 2."""
         if not self.exit_on_error:
             super().error(message, ex)
         hint = self._hint(message)
+        message = re.sub(r'Parser key "([^"]+)":\s*', r"--\1: ", message)
+        # The name of the command is not part of its options' names.
+        message = re.sub(r"\b(fit|validate|test)\.(?=(data|model|trainer)\b)", "", message)
         complain(f"glip: error: {message}\n{hint}{_prog(self)} --help lists the options.")
         raise SystemExit(2)
 
@@ -86,6 +96,45 @@ def _with_truth_values(args: list[str], parser: ArgumentParser) -> list[str]:
     ]
 
 
+def _with_brackets(args: list[str], parser: ArgumentParser) -> list[str]:
+    """Write a value of a list option that has no brackets as a list of one."""
+    lists = {
+        option: texts
+        for member in _family(parser)
+        for action in member._actions
+        if (texts := _is_list_of_texts(getattr(action, "_typehint", None))) is not None
+        for option in action.option_strings
+    }
+    complete, before = [], ""
+    for arg in args:
+        option, equals, value = arg.partition("=")
+        if option in lists and equals:
+            arg = f"{option}={_bracketed(value, texts=lists[option])}"
+        elif before in lists and not arg.startswith("--"):
+            arg = _bracketed(arg, texts=lists[before])
+        complete.append(arg)
+        before = arg
+    return complete
+
+
+def _is_list_of_texts(hint: Any) -> bool | None:
+    """Return whether a type is a list of texts, or of numbers; None for whatever else.
+
+    A type that may also be no list, as that of ``--trainer.devices``, reads values its own way.
+    """
+    kinds = [hint] if get_origin(hint) is list else [k for k in get_args(hint) if k is not NoneType]
+    if len(kinds) != 1 or get_origin(kinds[0]) is not list:
+        return None
+    element = get_args(kinds[0])[0]
+    return element in (str, Path) if element in (str, Path, int, float) else None
+
+
+def _bracketed(value: str, *, texts: bool) -> str:
+    if value.startswith("[") or value in ("", "null"):
+        return value
+    return json.dumps([value], ensure_ascii=False) if texts else f"[{value}]"
+
+
 def _family(parser: ArgumentParser) -> Iterator[ArgumentParser]:
     """Yield a parser and those of its subcommands."""
     yield parser
@@ -95,4 +144,7 @@ def _family(parser: ArgumentParser) -> Iterator[ArgumentParser]:
 
 
 def _prog(parser: ArgumentParser) -> str:
-    return str(parser.prog).replace(" [options]", "")
+    """Return what stands before the options, with the one command where there is but one."""
+    commands = getattr(parser, "_subcommands_action", None)
+    names = list(commands.choices) if commands is not None else []
+    return " ".join([str(parser.prog).replace(" [options]", ""), *names[:1]])

@@ -5,6 +5,7 @@ they stay whole, one fact a line, as programs want to read them.
 """
 
 import logging
+import shlex
 import sys
 import textwrap
 from typing import TextIO
@@ -33,6 +34,16 @@ def write(*texts: str) -> None:
 def complain(*texts: str) -> None:
     """Write lines to the error output."""
     _write("\n".join(texts), sys.stderr)
+
+
+def next_command(*words: str) -> str:
+    """Return a line that says what to type next, which a shell can read however it is wrapped."""
+    lines, room = [""], WIDTH - len("next:    ") - 2
+    for word in map(shlex.quote, words):
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > room:
+            lines.append("")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return "next:    " + " \\\n           ".join(lines)
 
 
 def show_warnings() -> None:

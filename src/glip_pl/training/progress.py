@@ -1,6 +1,5 @@
 """What a run writes while it goes on and when it ends: a bar or lines, and a table at last."""
 
-import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from rich.box import ROUNDED
 from rich.console import Console
 from rich.table import Table
 
-from glip_pl.system.screen import WIDTH
+from glip_pl.system.screen import next_command
 from glip_pl.training.checkpoints import BestCheckpoint, LastCheckpoint
 
 # Names that are listed one by one.
@@ -147,17 +146,7 @@ def _write(scores: Mapping[str, float], files: Mapping[str, str], command: list[
     for name, path in files.items():
         console.print(f"{name + ':':<9}{path}", markup=False, highlight=False)
     if command:
-        console.print(f"next:    {_wrapped(command)}", markup=False, highlight=False)
-
-
-def _wrapped(command: Sequence[str]) -> str:
-    """Write a command that a shell reads, in lines of at most 80 columns where it can be."""
-    lines, room = [""], WIDTH - len("next:    ") - 2
-    for word in map(shlex.quote, command):
-        if lines[-1] and len(lines[-1]) + 1 + len(word) > room:
-            lines.append("")
-        lines[-1] += f" {word}" if lines[-1] else word
-    return " \\\n           ".join(lines)
+        console.print(next_command(*command), markup=False, highlight=False)
 
 
 def _short(path: str | Path | None) -> str:
