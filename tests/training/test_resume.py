@@ -72,3 +72,22 @@ def test_a_resume_in_mid_epoch_with_another_order_is_refused(whole, tmp_path):
 
     with pytest.raises(ValueError, match=r"data\.seed 0, and 3.*leave out --data\.seed"):
         fit(root, tmp_path, ckpt_path=folder / "step1.ckpt", data={"seed": 3})
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "told"),
+    [(2, ""), (4, "a step sees 4 images (1 process x 4, 1 summed up), after 2 until the resume")],
+)
+def test_a_step_of_other_size_than_before_is_told_with_what_stays(
+    whole, tmp_path, batch_size, told, caplog
+):
+    _, _, root, folder = whole
+
+    with caplog.at_level("INFO"):
+        fit(root, tmp_path, ckpt_path=folder / "epoch2.ckpt", data={"batch_size": batch_size})
+
+    lines = [" ".join(record.getMessage().split()) for record in caplog.records]
+    said = [line for line in lines if "a step sees" in line]
+    assert [line.partition(";")[0] for line in said] == ([told] if told else [])
+    if told:
+        assert "the learning rate is 0.0001, an epoch has 1 steps, and 2 of 2 are done" in said[0]

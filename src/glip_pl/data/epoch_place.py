@@ -1,8 +1,12 @@
 """Where a run stands in its epoch, which travels in checkpoints so that a resumed run goes on."""
 
+import math
 from typing import Any
 
 from pytorch_lightning import Trainer
+from pytorch_lightning.utilities import rank_zero_info
+
+from glip_pl.system.screen import wrapped
 
 
 class EpochPlace:
@@ -16,6 +20,7 @@ class EpochPlace:
     def __init__(self, batch_size: int, seed: int) -> None:
         self._batch_size, self._seed = batch_size, seed
         self._resumed: dict[str, int] = {}
+        self._is_told = False
 
     def state(self, trainer: Trainer) -> dict[str, int]:
         """Return what a checkpoint must know."""
@@ -41,6 +46,11 @@ class EpochPlace:
         """
         loop: Any = trainer.fit_loop
         epoch, state = loop.epoch_progress.current.processed, self._resumed
+        before = state.get("images_per_step", self._batch_size)
+        if not self._is_told and before != self._batch_size * trainer.world_size:
+            told = step_size(trainer, self._batch_size, before if state else None)
+            rank_zero_info(wrapped(told))
+        self._is_told = True
         if state.get("epoch") != epoch:
             return epoch, 0
         if state["seed"] != self._seed:
@@ -51,3 +61,24 @@ class EpochPlace:
         # With another batch size or number of processes, go on behind about as many images.
         step = self._batch_size * trainer.world_size
         return epoch, state["batches"] * state["images_per_step"] // step
+
+
+def step_size(trainer: Trainer, batch_size: int, before: int | None = None) -> str:
+    """Say what a step is in several processes, or in other ones than before, and what stays.
+
+    Args:
+        trainer: Within a fit.
+        batch_size: Training images per process.
+        before: Images that all processes saw at a time before the run was resumed.
+    """
+    world, summed = trainer.world_size, trainer.accumulate_grad_batches
+    steps = math.ceil(trainer.num_training_batches / summed)
+    total = trainer.estimated_stepping_batches
+    resumed = "" if before is None else f", after {before * summed} until the resume"
+    processes = f"{world} process{'es' if world > 1 else ''}"
+    return (
+        f"a step sees {world * batch_size * summed} images ({processes} x {batch_size}, "
+        f"{summed} summed up){resumed}; nothing is scaled for it: the learning rate is "
+        f"{trainer.optimizers[0].defaults['lr']:g}, an epoch has {steps} steps, and "
+        f"{trainer.global_step} of {total:g} are done"
+    )
