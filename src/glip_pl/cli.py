@@ -7,6 +7,7 @@ it is asked for, so that a list of commands or a misspelt name does not wait for
 import difflib
 import errno
 import os
+import re
 import sys
 import traceback
 from importlib import import_module
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import glip_pl
 from glip_pl.commands.failures import advice, leave_for_torchrun, raised_by_a_worker
+from glip_pl.commands.lacking import lacking
 from glip_pl.system.screen import complain, show_warnings
 
 # One line each; the module of a command has the rest.
@@ -97,8 +99,12 @@ def _told(error: Exception) -> int | None:
     if isinstance(error, RuntimeError) and "Error(s) in loading state_dict" in str(error):
         reason = " ".join(str(error).split())  # Of PyTorch, where a run is of another model's.
         return _report(f"the checkpoint is of another model: {reason}", error)
+    if isinstance(error, ModuleNotFoundError) and (missing := lacking(error)) is not None:
+        return _report(missing, error)
     if type(error).__name__ == "MisconfigurationException":  # Lightning's, not imported for it.
-        return _report(str(error), error)
+        lacks = re.search(r"gpu backend|accelerator is not available", str(error))
+        hint = " Pass --trainer.accelerator=auto, or leave it out." if lacks else ""
+        return _report(f"{error}{hint}", error)
     told = advice(error)
     if told is None:
         if not isinstance(error, OSError) or error.strerror is None:

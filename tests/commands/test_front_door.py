@@ -9,7 +9,8 @@ import pytest
 from helpers import ROOT
 
 from glip_pl.cli import COMMANDS, main
-from glip_pl.commands.parser import CommandParser, run_function
+from glip_pl.commands.lacking import lacking
+from glip_pl.commands.parser import CommandParser, in_short, run_function
 
 HEAVY = ("torch", "pytorch_lightning", "torchmetrics", "albumentations", "transformers")
 # Helpers of several commands.
@@ -17,7 +18,9 @@ SHARED = {
     "__init__",
     "grounding_cli",
     "failures",
+    "grounding_parser",
     "known_options",
+    "lacking",
     "parser",
     "plugin_options",
     "processes",
@@ -161,6 +164,47 @@ def test_a_wrong_value_is_told_with_the_option_as_it_is_typed(capsys):
         parser.parse_args(["--seeds=many"])
 
     assert "glip: error: --seeds: " in capsys.readouterr().err
+
+
+UNION = """--x: Does not validate against any of the Union subtypes
+  Subtypes: [...]
+  Errors:
+    - {first}
+    - Expected a <class 'NoneType'>
+  Given value type: <class 'str'>
+  Given value: fp8"""
+
+
+@pytest.mark.parametrize(
+    ("first", "told"),
+    [
+        ("Expected a typing.Literal['16', '32']", "--x: 'fp8' is none of '16', '32'"),
+        ("Expected a <class 'int'>", "--x: 'fp8' is none of int"),
+        (
+            "Problem with given class_path 'a.Wandb':\n        not\n        met",
+            "--x: Wandb: not met",
+        ),
+    ],
+)
+def test_a_value_of_no_type_is_told_in_one_line(first, told):
+    assert in_short(UNION.format(first=first)) == told
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ModuleNotFoundError("", name="pyarrow.parquet"), 'pip install "glip-pl[label]"'),
+        (ModuleNotFoundError("", name="python_multipart"), 'pip install "glip-pl[serve]"'),
+        (ModuleNotFoundError("", name="wandb"), "pip install wandb"),
+        (ModuleNotFoundError("Requirement 'x>=1' not\n met."), "Requirement 'x>=1' not met."),
+    ],
+)
+def test_a_package_that_is_not_installed_is_told_with_what_brings_it(error, told):
+    assert lacking(error).endswith(told)
+
+
+def test_a_lost_module_of_this_project_is_a_fault_and_no_lacking_package():
+    assert lacking(ModuleNotFoundError("", name="glip_pl.nowhere")) is None
 
 
 def test_an_option_that_is_unknown_is_told_with_the_close_one(capsys):

@@ -1,20 +1,21 @@
 """LightningCLI for the grounding task: what ``glip fit``, ``validate`` and ``test`` share."""
 
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import yaml
 from pytorch_lightning import Callback
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_info
 
-from glip_pl.commands.parser import CommandParser
+from glip_pl.commands.grounding_parser import GroundingParser, add_options
+from glip_pl.commands.parser import in_short
 from glip_pl.commands.plugin_options import plugin_options
 from glip_pl.commands.resume import WORDS, keep_postprocess, newest, overridden
 from glip_pl.commands.said import said
 from glip_pl.configs.moved import current_options
-from glip_pl.configs.names import HERE, expand
+from glip_pl.configs.names import expand
 from glip_pl.data import GroundingDataModule
 from glip_pl.plugins import fusion_plugins
 from glip_pl.system.screen import wrapped
@@ -25,16 +26,8 @@ from glip_pl.weights import Weights, read_weights
 from glip_pl.weights.class_paths import accept_moved_classes
 from glip_pl.weights.run_checkpoint import read_checkpoint
 
-
-class GroundingParser(CommandParser, LightningArgumentParser):
-    """The parser of every command, with Lightning's ways to add its classes."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Name the installed plugins, too, where that may be the reason."""
-        if "FusionPlugin" in message or "model.fusion" in message:
-            names = ", ".join(plugin.__name__ for plugin in fusion_plugins().values())
-            message += f"\nThe installed fusion plugins are {names}."
-        super().error(message, ex)
+# Libraries that look at options when they build what these describe.
+_REFUSING = ("pytorch_lightning", "lightning_fabric", "jsonargparse")
 
 
 class GroundingCLI(LightningCLI):
@@ -78,44 +71,7 @@ class GroundingCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the weights, link the sizes, and set the model of defaults.yaml."""
-        parser.add_argument(
-            "--weights",
-            type=str | None,
-            default=None,
-            help="Start from these weights: a .ckpt of `glip fit`, a folder of `glip convert`, a "
-            "file of official GLIP, a published name such as glip_t, or hf:user/repo. To resume a "
-            "run of `glip fit`, use --ckpt_path.",
-        )
-        parser.add_argument(
-            "--new",
-            type=list[str],
-            default=[],
-            help="Parts that start afresh where the weights do not fit them, such as [fusion]; "
-            "[vocabulary] resumes a run on data of other names.",
-        )
-        parser.add_argument(
-            "--trust",
-            type=list[str],
-            default=[],
-            help="Modules of your own whose classes the weights may name.",
-        )
-        parser.add_argument(
-            "--fusion_defaults",
-            type=dict[str, Any],
-            default={},
-            help="Options of whatever fusion plugin is chosen, as far as its constructor has them "
-            "and model.fusion.init_args says nothing else: a model's files give them.",
-        )
-        # The sizes that backbone, text encoder and plugin must agree on are stated once.
-        parser.link_arguments("model.d_text", "model.text.init_args.d_text")
-        parser.link_arguments("model.d_model", "model.fusion.init_args.d_model")
-        parser.link_arguments("model.d_text", "model.fusion.init_args.d_text")
-        # Where a checkpoint is given, what it says of its model takes the place of these.
-        defaults = yaml.safe_load((HERE / "defaults.yaml").read_text())
-        parser.set_defaults(
-            {f"model.{name}": value for name, value in defaults["model"].items()}
-            | {"fusion_defaults": defaults["fusion_defaults"]}
-        )
+        add_options(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, and refuse a checkpoint that is not one or is of another model."""
@@ -224,6 +180,20 @@ class GroundingCLI(LightningCLI):
             return
         unused = self._describe(command, described)
         self._tell(f"the model is that of {source}, so these have no effect:", unused)
+
+    def instantiate_classes(self) -> None:
+        """Build trainer, model and data; what a library refuses is the user's choice.
+
+        Raises:
+            ValueError: The trainer or the parser refuses an option.
+        """
+        try:
+            super().instantiate_classes()
+        except (ValueError, TypeError) as error:
+            place = traceback.extract_tb(error.__traceback__)[-1].filename
+            if not any(package in Path(place).parts for package in _REFUSING):
+                raise
+            raise ValueError(in_short(str(error))) from error
 
     def after_instantiate_classes(self) -> None:
         """Give the model its weights, and a table to the end of the run."""

@@ -91,6 +91,7 @@ def label(
     from glip_pl.inference.predictor import load
     from glip_pl.labelling.engine import Engine
     from glip_pl.labelling.export import FORMATS
+    from glip_pl.labelling.formats import refuse_without_arrow
     from glip_pl.labelling.ranks import local_device, rank_and_world
     from glip_pl.labelling.sources import shards_of
 
@@ -98,6 +99,8 @@ def label(
     unknown = [name for name in wanted if name not in FORMATS]
     if unknown:
         raise ValueError(f"--formats: {unknown[0]!r} is none of {', '.join(FORMATS)}")
+    if "parquet" in wanted:
+        refuse_without_arrow()  # Now, not when all is found.
     place, count = rank_and_world(rank, world)
     shards = shards_of(images, shard_size)
     model = load(weights, device=local_device(device), precision=precision, trust=trust or [])

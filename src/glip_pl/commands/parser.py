@@ -42,6 +42,7 @@ class CommandParser(ArgumentParser):
         message = re.sub(r'Parser key "([^"]+)":\s*', r"--\1: ", message)
         # The name of the command is not part of its options' names.
         message = re.sub(r"\b(fit|validate|test)\.(?=(data|model|trainer)\b)", "", message)
+        message = in_short(message)
         complain(f"glip: error: {message}\n{hint}{_prog(self)} --help lists the options.")
         raise SystemExit(2)
 
@@ -53,6 +54,28 @@ class CommandParser(ArgumentParser):
         known = [option for parser in _family(self) for option in parser._option_string_actions]
         close = difflib.get_close_matches(unknown[1], known, n=1)
         return f"Did you mean {close[0]}?\n" if close else ""
+
+
+def in_short(message: str) -> str:
+    """Return what jsonargparse says of a value that fits none of several types, in one line.
+
+    It lists what each type says of it; a class that refuses what it was built from says it best.
+    """
+    head, union, listed = message.partition("Does not validate against any of the Union subtypes")
+    if not union:
+        return message
+    given = re.search(r"Given value: (.*)", listed)
+    refused = r"Problem with given class_path '([\w.]+)':\s*(.*?)\s*(?=\n\s*- |\Z)"
+    built = re.search(refused, listed, re.DOTALL)
+    if built is not None:
+        return f"{head}{built[1].rpartition('.')[2]}: {' '.join(built[2].split())}"
+    wanted = re.findall(r"Expected an? (?:<class ')?(.*?)(?:'>)?$", listed, re.M)
+    named = [kind.removeprefix("typing.") for kind in wanted if kind != "NoneType"]
+    values = [v for k in named if k.startswith("Literal[") for v in k[8:-1].split(", ")]
+    others = [kind for kind in named if not kind.startswith("Literal[")]
+    if not named or given is None:
+        return message
+    return f"{head}{given[1]!r} is none of {', '.join([*values, *others])}"
 
 
 def run_function(

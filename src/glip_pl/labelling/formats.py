@@ -4,6 +4,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
@@ -153,18 +154,24 @@ LABEL_FORMATS: dict[str, LabelFormat] = {
 }
 
 
+def refuse_without_arrow() -> None:
+    """Refuse to write Parquet where what writes it is not installed.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if find_spec("pyarrow") is None:
+        raise ValueError('Parquet needs the package pyarrow; run: pip install "glip-pl[label]"')
+
+
 def write_parquet(path: Path, records: Iterable[Record], head: dict[str, str]) -> None:
     """Write a table with a row per box, and the head of the shard as its metadata.
 
     Raises:
         ValueError: pyarrow is not installed.
     """
-    try:
-        arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise ValueError(
-            'Parquet needs the package pyarrow; run: pip install "glip-pl[label]"'
-        ) from error
+    refuse_without_arrow()
+    arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
     rows = [
         {
             "image": record["image"],
