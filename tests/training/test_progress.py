@@ -9,14 +9,14 @@ from glip_pl.training.progress import Closing, Progress
 from glip_pl.training.run_logger import RunLogger
 
 
-def closing(capsys, metrics, data=("--data=shapes",)):
+def closing(capsys, metrics, data=("--data=shapes",), log_dir="runs/test-shapes/version_0"):
     """The lines that a test of a checkpoint ends with."""
     trainer = SimpleNamespace(
         is_global_zero=True,
         sanity_checking=False,
         callback_metrics=metrics,
         ckpt_path="runs/deep-tiny-shapes/version_0/checkpoints/best.ckpt",
-        logger=SimpleNamespace(log_dir="runs/test-shapes/version_0"),
+        logger=SimpleNamespace(log_dir=log_dir, save_dir="runs"),
     )
     Closing(data).teardown(trainer, None, "test")
     return capsys.readouterr().out.splitlines()
@@ -30,6 +30,10 @@ def test_a_test_ends_with_rounded_scores_and_where_the_results_lie(capsys):
         ["│", "test/x/map_large", "│", "-", "│"],
     ]
     assert "results: runs/test-shapes/version_0" in lines
+
+
+def test_a_logger_without_a_folder_of_the_run_is_told_by_that_of_all(capsys):
+    assert "results: runs" in closing(capsys, {"test/score": 0.1}, log_dir=None)
 
 
 def test_of_many_names_the_score_of_each_is_left_to_the_results(capsys):

@@ -129,7 +129,7 @@ def _scores(metrics: Mapping[str, Any], prefix: str) -> dict[str, float]:
 def _folder(trainer: Trainer) -> str:
     """Return the folder of the run; `trainer.log_dir` would wait for all processes to ask."""
     logger = trainer.logger
-    return _short((logger and logger.log_dir) or trainer.default_root_dir)
+    return _short((logger and (logger.log_dir or logger.save_dir)) or trainer.default_root_dir)
 
 
 def _write(scores: Mapping[str, float], files: Mapping[str, str], command: list[str]) -> None:
