@@ -4,9 +4,9 @@ import dino_oracle as small
 import pytest
 
 from glip_pl.benchmark.pairs import PairReport, show_pairs, time_pairs
+from glip_pl.benchmark.published import ARCHITECTURES
 from glip_pl.benchmark.run import Asked
 from glip_pl.benchmark.vocabulary import names_to_detect
-from glip_pl.benchmark.workload import ARCHITECTURES
 from glip_pl.training.from_weights import task_of
 from glip_pl.weights import read_weights
 

@@ -16,14 +16,13 @@ from rich.table import Table
 from glip_pl.benchmark.baseline import NAMES_PER_PROMPT, written_out
 from glip_pl.benchmark.equality import Comparison, compare
 from glip_pl.benchmark.measure import Measurement
+from glip_pl.benchmark.published import ARCHITECTURES, random_task
 from glip_pl.benchmark.vocabulary import names_to_detect
 from glip_pl.benchmark.workload import (
-    ARCHITECTURES,
     Detect,
     DetectOfficially,
     Train,
     Workload,
-    random_task,
 )
 from glip_pl.system.machine import choose_device, device_name
 from glip_pl.system.memory import keep_freed_memory

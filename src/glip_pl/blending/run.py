@@ -12,6 +12,7 @@ from glip_pl.blending.blend import blend_states
 from glip_pl.data.descriptors import read_descriptor
 from glip_pl.inference.chart import line_chart
 from glip_pl.inference.scoring import Split, score_sets
+from glip_pl.model import GLIP
 from glip_pl.training.from_weights import open_task, write_checkpoint
 
 Scores = dict[float, dict[str, float]]
@@ -55,13 +56,7 @@ def blend_weights(
     scores: Scores = {}
     for alpha in tried if sets else ():
         task.model.load_state_dict(blend_states(before, after, alpha))
-        scores[alpha] = {
-            f"{Path(source).stem}/{name}": next(iter(values.values()))
-            for source in sets
-            for name, values in score_sets(
-                task.model, read_descriptor(source, advice="--sets"), split
-            ).items()
-        }
+        scores[alpha] = _scores(task.model, sets, split)
     chosen = alphas[0] if len(alphas) == 1 or not scores else best_alpha(scores)
     record = {
         "first": first,
@@ -79,6 +74,17 @@ def blend_weights(
     chosen_state = blend_states(before, after, chosen)
     write_checkpoint(other, chosen_state, output / "blend.ckpt", like=second)
     return record
+
+
+def _scores(model: GLIP, sets: Sequence[str], split: Split) -> dict[str, float]:
+    """Return the first score of every set that the descriptions have."""
+    return {
+        f"{Path(source).stem}/{name}": next(iter(values.values()))
+        for source in sets
+        for name, values in score_sets(
+            model, read_descriptor(source, advice="--sets"), split
+        ).items()
+    }
 
 
 def _copied(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -5,7 +5,7 @@ the same limits. So the manifests are held against each other first.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -54,17 +54,7 @@ def compare_runs(
             f"{first!r} tested {', '.join(manifests[0])}, but {second!r} "
             f"{', '.join(manifests[1])}; compare runs with a test set in common"
         )
-    unlike = [
-        f"{name}: {line}"
-        for name in names
-        for line in differences(manifests[0][name], manifests[1][name])
-    ]
-    if unlike and not anyway:
-        listed = "\n  ".join(unlike)
-        raise ValueError(
-            f"these runs were not tested alike, so their scores mean different things:\n  {listed}"
-            "\ntest one of them again like the other, or pass --anyway"
-        )
+    unlike = _unlike(names, manifests, anyway=anyway)
     predictions = [_checked_predictions(path, run) for path, run in zip(paths, runs, strict=True)]
     console = Console()
     print_runs(console, paths, runs, unlike)
@@ -82,6 +72,24 @@ def compare_runs(
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps({**head, "unlike": unlike, "sets": sets}, indent=2) + "\n")
     return judgements
+
+
+def _unlike(
+    names: Sequence[str], manifests: Sequence[Mapping[str, Any]], *, anyway: bool
+) -> list[str]:
+    """Return how the tests of two runs differ; refuse it, unless asked to go on anyway."""
+    unlike = [
+        f"{name}: {line}"
+        for name in names
+        for line in differences(manifests[0][name], manifests[1][name])
+    ]
+    if unlike and not anyway:
+        listed = "\n  ".join(unlike)
+        raise ValueError(
+            f"these runs were not tested alike, so their scores mean different things:\n  {listed}"
+            "\ntest one of them again like the other, or pass --anyway"
+        )
+    return unlike
 
 
 def _results_file(given: Path) -> Path:

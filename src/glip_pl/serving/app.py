@@ -55,7 +55,6 @@ def build_app(
     engines: Mapping[str, Engine], limits: Limits, examples: Examples | None = None
 ) -> FastAPI:
     """Build the application that serves models by name; the first is the default."""
-    offered = examples or Examples()
     metrics = Metrics()
     batchers = {name: Batcher(engine, limits, metrics) for name, engine in engines.items()}
 
@@ -95,6 +94,13 @@ def build_app(
         """Return counters for Prometheus."""
         return metrics.text()
 
+    _add_page(app, examples or Examples())
+    return app
+
+
+def _add_page(app: FastAPI, offered: Examples) -> None:
+    """Add the page to try the models, and the images that it offers."""
+
     @app.get("/examples", include_in_schema=False)
     async def list_examples() -> dict[str, object]:
         images = [f"examples/{k}.jpg" for k in range(len(offered.images))]
@@ -110,8 +116,6 @@ def build_app(
     async def page() -> HTMLResponse:
         html = files("glip_pl.serving").joinpath("page/index.html").read_text("utf-8")
         return HTMLResponse(html, headers={"Content-Security-Policy": _PAGE_POLICY})
-
-    return app
 
 
 async def _answer(
