@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from test_lvis_metric import AWAY, BOX, CAT, DOG, FREQUENCY, OWL, add, lvis_json, values
+from test_lvis_metric import AWAY, BOX, CAT, DOG, FREQUENCY, OWL, add, as_coco, lvis_json, values
 
 from glip_pl.metrics import LVISAP
 from glip_pl.metrics.bootstrap import draws
@@ -19,18 +19,8 @@ def run_of(document, found, *, protocol="fixed", limit=10_000):
             "groups": {"rare": [OWL], "common": [DOG], "frequent": [CAT]},
         },
     }
-    detections = [
-        {
-            "image_id": image,
-            "category_id": category,
-            "bbox": [x1, y1, x2 - x1, y2 - y1],
-            "score": score,
-        }
-        for image, entries in found.items()
-        for (x1, y1, x2, y2), score, category in entries
-    ]
     images = [{**entry, "file_name": f"{entry['id']}.jpg"} for entry in document["images"]]
-    lists = {"images": images, "truth": document["annotations"], "detections": detections}
+    lists = {"images": images, "truth": document["annotations"], "detections": as_coco(found)}
     return Run(record, lists, {})
 
 

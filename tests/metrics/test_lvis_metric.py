@@ -91,8 +91,9 @@ def random_set(count, categories=(CAT, DOG, OWL)):
     return lvis_json(images, boxes), found
 
 
-def coco_summary(document, found):
-    rows = [
+def as_coco(found):
+    """Detections (box, score, category) per image, as COCO's results are written."""
+    return [
         {
             "image_id": image,
             "category_id": category,
@@ -102,11 +103,14 @@ def coco_summary(document, found):
         for image, entries in found.items()
         for (x1, y1, x2, y2), score, category in entries
     ]
+
+
+def coco_summary(document, found):
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         coco.dataset = document
         coco.createIndex()
-        evaluation = COCOeval(coco, coco.loadRes(rows), "bbox")
+        evaluation = COCOeval(coco, coco.loadRes(as_coco(found)), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from glip_pl.layers.positions import cell_mask
 from glip_pl.layers.precision import at_least_fp32
 from glip_pl.layers.table_sampling import Table, sample_table
+from glip_pl.layers.transformer import refuse_uneven_heads
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,7 @@ class DeformableAttention(nn.Module):
         self, d_model: int, num_heads: int, *, num_levels: int, num_points: int = 4
     ) -> None:
         super().__init__()
-        if d_model % num_heads:
-            raise ValueError(
-                f"d_model is {d_model}, which {num_heads} heads cannot share evenly; "
-                "set num_heads to a divisor of it"
-            )
+        refuse_uneven_heads(d_model, num_heads)
         self.num_heads, self.num_levels, self.num_points = num_heads, num_levels, num_points
         places = num_heads * num_levels * num_points
         self.offsets = nn.Linear(d_model, 2 * places)

@@ -26,6 +26,19 @@ class Memory:
     mask: Tensor
 
 
+def refuse_uneven_heads(d_model: int, num_heads: int) -> None:
+    """Refuse heads that cannot share a width equally.
+
+    Raises:
+        ValueError: They cannot.
+    """
+    if d_model % num_heads:
+        raise ValueError(
+            f"d_model is {d_model}, which {num_heads} heads cannot share evenly; "
+            "set num_heads to a divisor of it"
+        )
+
+
 class Attention(nn.Module):
     """Multi-head attention: softmax(Q Kᵀ / √d_h) V, with heads of width d_h.
 
@@ -40,11 +53,7 @@ class Attention(nn.Module):
         self, d_model: int, num_heads: int, *, dropout: float, key_bias: bool = False
     ) -> None:
         super().__init__()
-        if d_model % num_heads:
-            raise ValueError(
-                f"d_model is {d_model}, which {num_heads} heads cannot share evenly; "
-                "set num_heads to a divisor of it"
-            )
+        refuse_uneven_heads(d_model, num_heads)
         self.num_heads = num_heads
         self.dropout = dropout
         self.query = nn.Linear(d_model, d_model)

@@ -127,23 +127,12 @@ def test_crowds_are_marked(tmp_path):
     assert load(tmp_path)[0].truth.crowd.tolist() == [False, True]
 
 
-@pytest.mark.parametrize(
-    ("bbox", "kind"),
-    [
-        ((3, 4, 0, 10), "box without area"),
-        ((3, 4, 10, -1), "inverted box"),
-        ((70, 4, 10, 10), "box outside its image"),
-        ((3, 4, 10), "box that is not four numbers"),
-        ((3, 4, 10, None), "box that is not four numbers"),
-        ((3, 4, 10, float("nan")), "box that is not four numbers"),
-    ],
-)
-def test_an_impossible_box_is_left_out_and_counted(tmp_path, bbox, kind):
-    write_coco(tmp_path, {"a.png": [(0, bbox), (0, (1, 1, 5, 5))]}, names=NAMES)
+def test_an_impossible_box_is_left_out_and_counted(tmp_path):
+    write_coco(tmp_path, {"a.png": [(0, (3, 4, 0, 10)), (0, (1, 1, 5, 5))]}, names=NAMES)
 
     dataset = load(tmp_path)
 
-    assert dataset.problems == {kind: [f"annotation 1 of image 1: {list(bbox)}"]}
+    assert dataset.problems == {"box without area": ["annotation 1 of image 1: [3, 4, 0, 10]"]}
     assert dataset[0].truth.boxes.tolist() == [[1, 1, 6, 6]]
 
 
