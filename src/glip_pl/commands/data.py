@@ -179,6 +179,7 @@ def show(
     """
     from PIL import Image
 
+    from glip_pl.data.formats.columns.builder import columns_of
     from glip_pl.data.upkeep import read_sets
     from glip_pl.inference import sheet
 
@@ -188,14 +189,16 @@ def show(
         raise ValueError(f"{path!r} has no split {split!r}; --split is one of {', '.join(sets)}")
     annotation_set = sets[chosen]
     # Samples without boxes tell little and come last.
-    records = random.Random(seed).sample(annotation_set.records, len(annotation_set.records))
-    records.sort(key=lambda record: not record.annotations)
+    records = columns_of(annotation_set.records)
+    places = random.Random(seed).sample(range(len(records)), len(records))
+    counts = records.box_counts.tolist()
+    places.sort(key=lambda place: not counts[place])
     pictures: list[Any] = []
-    for record in records:
+    for place in places:
         if len(pictures) == count:
             break
         try:
-            pictures.append(sheet.picture_of(annotation_set, record))
+            pictures.append(sheet.picture_of(annotation_set, records[place]))
         except ValueError as error:
             write(str(error))
     if not pictures:

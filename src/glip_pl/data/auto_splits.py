@@ -6,7 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from zlib import crc32
 
+import numpy as np
+
 from glip_pl.data.formats import AnnotationSet
+from glip_pl.data.formats.columns.builder import columns_of
 from glip_pl.data.formats.yolo.yolo import NO_IMAGES
 
 log = logging.getLogger(__name__)
@@ -57,7 +60,8 @@ def _is_there(sets: Mapping[str, AnnotationSet], split: str) -> bool:
 
 def _share(found: AnnotationSet, held_out: bool, source: Path) -> AnnotationSet:
     """Take the tenth of the images that is held out, or the rest."""
-    files = dict.fromkeys(record.file_name for record in found.records)
+    records = columns_of(found.records)
+    files = dict.fromkeys(records.file_names())
     # In an order that new images do not change.
     ordered = sorted(files, key=lambda name: (crc32(name.encode(errors="replace")), name))
     count = -(-len(ordered) // _ONE_OF)
@@ -67,4 +71,5 @@ def _share(found: AnnotationSet, held_out: bool, source: Path) -> AnnotationSet:
             "%s has no split val or test: %d of its %d images are held out, not trained on",
             *(source, count, len(ordered)),
         )
-    return replace(found, records=[r for r in found.records if r.file_name in chosen])
+    kept = np.array([name in chosen for name in records.file_names()], bool)
+    return replace(found, records=records.take(kept))

@@ -5,7 +5,10 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from glip_pl.data.annotations import Problems
+from glip_pl.data.formats.columns.builder import columns_of
 from glip_pl.data.formats.common.checks import CHANGES
 from glip_pl.data.formats.common.records import AnnotationSet, Format
 
@@ -31,10 +34,9 @@ _LOSSES = {
 
 def count_of(annotation_set: AnnotationSet) -> str:
     """Count the images, boxes and captions of a set."""
-    records = annotation_set.records
-    files = len({record.file_name for record in records})
-    boxes = sum(len(record.annotations) for record in records)
-    captions = sum(record.caption is not None for record in records)
+    records = columns_of(annotation_set.records)
+    files = len(set(records.file_names()))
+    boxes, captions = int(records.box_counts.sum()), int(records.has_captions.sum())
     return f"{files} images, {boxes} boxes" + (f", {captions} captions" if captions else "")
 
 
@@ -45,24 +47,20 @@ def describe(annotation_set: AnnotationSet, oriented: int) -> list[str]:
         annotation_set: The set.
         oriented: How many of its images have an EXIF orientation.
     """
-    records = annotation_set.records
-    annotations = [annotation for record in records for annotation in record.annotations]
-    captions = sum(record.caption is not None for record in records)
-    files = Counter(record.file_name for record in records)
-    boxes_of = Counter(annotation.category for annotation in annotations)
+    records = columns_of(annotation_set.records)
+    captions = int(records.has_captions.sum())
+    files = Counter(records.file_names())
+    boxed = set(records.take(records.box_counts > 0).file_names())
+    sides = np.sort(records.sizes, axis=1)
     facts = {
-        "images without boxes": len(
-            files.keys() - {record.file_name for record in records if record.annotations}
-        ),
-        "boxes around crowds": sum(annotation.crowd for annotation in annotations),
-        "boxes of a detector, with a score": sum(a.score is not None for a in annotations),
-        "boxes linked to a phrase": sum(bool(a.tokens_positive) for a in annotations),
-        "images that were searched for some categories only": sum(
-            record.absent is not None for record in records
-        ),
+        "images without boxes": len(files) - len(boxed),
+        "boxes around crowds": records.count_boxes("crowd"),
+        "boxes of a detector, with a score": records.count_boxes("has_score"),
+        "boxes linked to a phrase": int(records.count_linked().sum()),
+        "images that were searched for some categories only": int(records.was_searched.sum()),
         "images that EXIF turns or mirrors": oriented,
         f"images more than {_STRIP} times as long as wide, of whose width resizing leaves little": (
-            sum(max(record.size) > _STRIP * min(record.size) for record in records)
+            int((sides[:, 1] > _STRIP * sides[:, 0]).sum())
         ),
         "files that several records name": sum(count > 1 for count in files.values()),
     }
@@ -77,6 +75,7 @@ def describe(annotation_set: AnnotationSet, oriented: int) -> list[str]:
         for i in annotation_set.roots
     ]
     if names:
+        boxes_of = records.count_categories()
         counted = sorted(((boxes_of[i], name) for i, name in names.items()), reverse=True)
         lines.append(f"  {len(names)} categories, {_describe_ids(names)}:")
         lines += [f"    {line}" for line in _table(counted)]

@@ -3,9 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from glip_pl.data.annotations import Problems
 from glip_pl.data.auto_splits import AUTO_SPLITS, auto_split
 from glip_pl.data.formats import FORMATS, AnnotationSet, Format, detect_format
+from glip_pl.data.formats.columns.builder import columns_of
 from glip_pl.data.formats.common.checks import note
 from glip_pl.data.formats.common.paths import ImageFolder
 
@@ -62,15 +65,20 @@ def read_split(source: Path, *, format: str | None, split: str | None) -> Annota
 
 def _usable(found: AnnotationSet) -> AnnotationSet:
     """Leave out images of more boxes than memory has room for, and make the folder absolute."""
-    images = found.images.absolute()
-    crowded = [r for r in found.records if len(r.annotations) > MOST_BOXES]
-    if not crowded:
-        return replace(found, images=images)
+    return replace(without_crowded(found), images=found.images.absolute())
+
+
+def without_crowded(found: AnnotationSet) -> AnnotationSet:
+    """Leave out images of more boxes than memory has room for; the records become columns."""
+    records = columns_of(found.records)
+    fits = records.box_counts <= MOST_BOXES
+    if fits.all():
+        return replace(found, records=records)
     problems = {kind: list(told) for kind, told in found.problems.items()}
-    for record in crowded:
-        note(problems, TOO_MANY, f"{record.file_name}: {len(record.annotations)} boxes")
-    kept = [r for r in found.records if len(r.annotations) <= MOST_BOXES]
-    return replace(found, images=images, records=kept, problems=problems)
+    crowded = records.take(~fits)
+    for name, count in zip(crowded.file_names(), crowded.box_counts.tolist(), strict=True):
+        note(problems, TOO_MANY, f"{name}: {count} boxes")
+    return replace(found, records=records.take(fits), problems=problems)
 
 
 def _reader(source: Path, format: str | None) -> Format:
@@ -89,16 +97,26 @@ def _reader(source: Path, format: str | None) -> Format:
 
 def with_images(found: AnnotationSet, folder: Path) -> AnnotationSet:
     """Take the images from another folder, without the records whose image is not there."""
+    records = columns_of(found.records)
     problems = {kind: list(told) for kind, told in found.problems.items()}
     lost: Problems = {}
-    images = ImageFolder.at(folder, (record.file_name for record in found.records), lost)
-    kept = []
-    for record in found.records:
-        if any(p.suffix == ".tar" and p.is_file() for p in (folder / record.file_name).parents):
-            kept.append(record)
-        elif (name := images.find(record.file_name)) is not None:
-            kept.append(replace(record, file_name=name))
-    kept = images.certain(kept)
+    images = ImageFolder.at(folder, records.file_names(), lost)
+    kept, other = np.zeros(len(records), bool), dict[int, str]()
+    for place, written in enumerate(records.file_names()):
+        in_tar = ".tar/" in written and any(
+            p.suffix == ".tar" and p.is_file() for p in (folder / written).parents
+        )
+        name = written if in_tar else images.find(written)
+        kept[place] = name is not None
+        if name is not None and name != written:
+            other[place] = name
+    if other:
+        records = records.with_names(
+            other.get(place, name) for place, name in enumerate(records.file_names())
+        )
+    records = records.take(kept)
+    certain = [images.is_certain(name) for name in records.file_names()]
     for kind, told in lost.items():
         problems[kind] = [*problems.get(kind, []), *(str(folder / name) for name in told)]
-    return replace(found, images=folder, records=kept, problems=problems)
+    records = records.take(np.array(certain, bool))
+    return replace(found, images=folder, records=records, problems=problems)

@@ -1,9 +1,9 @@
 """The released checkpoints of official GLIP: their files, and what they are known to reach."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from glip_pl.system.cache import cache_folder
 from glip_pl.system.download import download
 
 # The authors' repository on the Hugging Face hub.
@@ -50,12 +50,6 @@ PUBLISHED = {
 }
 
 
-def cache() -> Path:
-    """Give the folder for downloads: ``GLIP_CACHE``, or glip_pl in the user's cache."""
-    users = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("GLIP_CACHE") or Path(users) / "glip_pl")
-
-
 def fetch(name: str, *, hub: str = HUB) -> Path:
     """Give the local file of a released checkpoint, downloaded once.
 
@@ -67,7 +61,7 @@ def fetch(name: str, *, hub: str = HUB) -> Path:
         ValueError: It is neither in the cache nor can it be downloaded.
     """
     published = PUBLISHED[name]
-    path = cache() / published.file
+    path = cache_folder() / published.file
     if not path.is_file():
         download(f"{hub}/{published.file}", path, sha256=published.sha256)
     return path

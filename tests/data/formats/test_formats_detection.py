@@ -212,7 +212,7 @@ def test_decimals_of_a_box_are_written_without_noise(tmp_path):
 
     FORMATS["coco"].write({"train": AnnotationSet(tmp_path, [record], NAMES)}, tmp_path / "written")
 
-    assert '"bbox": [202.83, 1, 96.87, 1]' in (
+    assert '"bbox": [202.83, 1.0, 96.87, 1.0]' in (
         (tmp_path / "written/annotations/train.json").read_text()
     )
 

@@ -14,7 +14,7 @@ from glip_pl.data.formats.columns.records import ColumnRecords
 from glip_pl.data.formats.common.doubts import doubts_of, refuse_if_nothing_left
 from glip_pl.data.formats.common.paths import FolderFinder
 from glip_pl.data.report import tell_problems
-from glip_pl.data.sources import read_split, with_images
+from glip_pl.data.sources import read_split, with_images, without_crowded
 from glip_pl.metrics import GroundingMetric
 
 
@@ -147,7 +147,7 @@ class GroundingDataset(ABC):
                 and `strict` asks for none.
         """
         source = root / self.annotations
-        found = self.read_set(source, root / self.images)
+        found = without_crowded(self.read_set(source, root / self.images))
         self.take_names(found, source)
         self.problems = {**found.problems, **doubts_of(found)}
         if training:

@@ -6,7 +6,7 @@ frequent. Images carry COCO's address instead of a file name. See https://www.lv
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -72,22 +72,33 @@ class Lvis(Coco):
             not_exhaustive=tuple(int(i) for i in entry.get("not_exhaustive_category_ids", ())),
         )
 
-    def _document(self, annotation_set: AnnotationSet) -> dict[str, Any]:
-        document = super()._document(annotation_set)
+    def entries(self, annotation_set: AnnotationSet) -> dict[str, Iterable[dict[str, Any]]]:
+        """Add what images were searched for, and how often categories are seen."""
+        lists = super().entries(annotation_set)
         in_images: Counter[int | None] = Counter()
         in_boxes: Counter[int | None] = Counter()
-        for record, entry in zip(annotation_set.records, document["images"], strict=True):
-            shown = Counter(annotation.category for annotation in record.annotations)
-            in_images.update(shown.keys())
-            in_boxes.update(shown)
-            absent = record.absent
-            if absent is None:
-                absent = tuple(i for i in annotation_set.names if i not in shown)
-            entry["neg_category_ids"] = absent
-            entry["not_exhaustive_category_ids"] = record.not_exhaustive
-        for entry in document["categories"]:
-            count = in_images[entry["id"]]
-            counted = "r" if count <= _RARE else "c" if count <= _COMMON else "f"
-            entry["frequency"] = annotation_set.frequency.get(entry["id"], counted)
-            entry["image_count"], entry["instance_count"] = count, in_boxes[entry["id"]]
-        return document
+
+        def images() -> Iterator[dict[str, Any]]:
+            for record, entry in zip(annotation_set.records, lists["images"], strict=True):
+                shown = Counter(annotation.category for annotation in record.annotations)
+                in_images.update(shown.keys())
+                in_boxes.update(shown)
+                absent = record.absent
+                if absent is None:
+                    absent = tuple(i for i in annotation_set.names if i not in shown)
+                yield entry | {
+                    "neg_category_ids": absent,
+                    "not_exhaustive_category_ids": record.not_exhaustive,
+                }
+
+        def categories() -> Iterator[dict[str, Any]]:  # Walked over last, when all are counted.
+            for entry in lists["categories"]:
+                count = in_images[entry["id"]]
+                counted = "r" if count <= _RARE else "c" if count <= _COMMON else "f"
+                yield entry | {
+                    "frequency": annotation_set.frequency.get(entry["id"], counted),
+                    "image_count": count,
+                    "instance_count": in_boxes[entry["id"]],
+                }
+
+        return lists | {"images": images(), "categories": categories()}

@@ -7,18 +7,26 @@ annotation links a box, xywh pixels, with character spans of the caption (``toke
 its file name. ``phrase_types`` of an annotation is our addition. See https://github.com/ashkamath/mdetr.
 """
 
-import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from glip_pl.data.annotations import Problems, name_of
 from glip_pl.data.formats.coco import entries
-from glip_pl.data.formats.coco.coco_json import box_entry, image_entry, json_ends, read_document
+from glip_pl.data.formats.coco.coco_json import (
+    box_entry,
+    image_entry,
+    json_ends,
+    read_document,
+    write_lists,
+)
+from glip_pl.data.formats.columns.builder import columns_of
 from glip_pl.data.formats.common.caption_spans import (
     NO_CAPTION,
     NO_LINK_LEFT,
@@ -66,7 +74,7 @@ class Mdetr(Format):
         folder = path / "annotations"
         folder.mkdir()
         for split, annotation_set in placed.items():
-            (folder / f"{split}.json").write_text(json.dumps(_document(annotation_set.records)))
+            write_lists(folder / f"{split}.json", _lists(annotation_set.records))
 
 
 def _has_captions(file: Path, words: re.Pattern[bytes] = _WORDS) -> bool:
@@ -178,27 +186,30 @@ def _phrases_without_box(
     return lonely
 
 
-def _document(records: Sequence[Record]) -> dict[str, Any]:
-    """Make the JSON of a split; captions are numbered anew where ids repeat."""
-    unique = len({record.image_id for record in records}) == len(records)
+def _lists(records: Sequence[Record]) -> dict[str, Iterable[dict[str, Any]]]:
+    """Make the lists of a split; captions are numbered anew where ids repeat."""
+    known = columns_of(records).image_ids
+    unique = len(np.unique(known)) == len(known)
+    ids: Sequence[int] = known.tolist() if unique else range(1, len(known) + 1)
     pictures: dict[str, int] = {}
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for position, record in enumerate(records, start=1):
-        image_id = record.image_id if unique else position
-        phrases = dict.fromkeys(link.tokens_positive for link in record.annotations)
-        images.append(
-            image_entry(record, image_id)
+    links = ((i, link) for i, r in zip(ids, records, strict=True) for link in r.annotations)
+    return {
+        "images": (
+            image_entry(record, i)
             | {
                 "caption": record.caption,
-                "original_img_id": pictures.setdefault(record.file_name, image_id),
-                "tokens_positive_eval": list(phrases),
+                "original_img_id": pictures.setdefault(record.file_name, i),
+                "tokens_positive_eval": list(
+                    dict.fromkeys(link.tokens_positive for link in record.annotations)
+                ),
             }
-        )
-        for link in record.annotations:
-            entry = {"id": len(annotations) + 1, "image_id": image_id, **box_entry(link)}
-            entry |= {"category_id": 1, "tokens_positive": link.tokens_positive}
-            if link.phrase_types:
-                entry["phrase_types"] = link.phrase_types
-            annotations.append(entry)
-    return {"images": images, "annotations": annotations, "categories": _CATEGORIES}
+            for i, record in zip(ids, records, strict=True)
+        ),
+        "annotations": (
+            {"id": number, "image_id": i, **box_entry(link), "category_id": 1}
+            | {"tokens_positive": link.tokens_positive}
+            | ({"phrase_types": link.phrase_types} if link.phrase_types else {})
+            for number, (i, link) in enumerate(links, start=1)
+        ),
+        "categories": _CATEGORIES,
+    }

@@ -77,7 +77,9 @@ def exact_part(piece: JsonPiece) -> BoxPart | None:
     if entries is None:
         return None
     count = len(entries)
-    ids = [NO_NUMBER if entry.id is None else entry.id for entry in entries]
+    ids = list(map(attrgetter("id"), entries))
+    if None in ids:
+        ids = [NO_NUMBER if number is None else number for number in ids]
     try:
         numbers = array("q", ids)
         image_ids = array("q", map(attrgetter("image_id"), entries))
@@ -98,15 +100,15 @@ def exact_part(piece: JsonPiece) -> BoxPart | None:
         scores=None if scores.count(None) == count else scores,
         bad_scores=np.zeros(count, bool),
         text_ids={},
-        unread=_unread_of(entries),
+        unread=_unread_of(piece, entries),
         shown=lambda places: _as_written(piece, places),
     )
 
 
-def _unread_of(entries: list[_Fields]) -> Counter[str]:
+def _unread_of(piece: JsonPiece, entries: list[_Fields]) -> Counter[str]:
     """Count the entries that hold more than nothing of what is not read."""
     unread: Counter[str] = Counter()
-    for key in UNREAD:
+    for key in filter(piece.mentions, UNREAD):
         raws = [raw for raw in map(attrgetter(key), entries) if raw is not _NOTHING]
         held = sum(b"".join(bytes(raw)[:32].split()) not in _FALSY for raw in raws)
         unread.update({key: held} if held else {})

@@ -6,13 +6,14 @@ A data set is a JSON file, a folder with ``annotations/*.json`` and the images i
 https://cocodataset.org/#format-data.
 """
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
+
+import numpy as np
 
 from glip_pl.data.annotations import Problems
 from glip_pl.data.formats.coco import entries
@@ -23,6 +24,7 @@ from glip_pl.data.formats.coco.coco_json import (
     image_entry,
     json_ends,
     read_document,
+    write_lists,
 )
 from glip_pl.data.formats.coco.listed_images import (
     ImageFields,
@@ -30,7 +32,8 @@ from glip_pl.data.formats.coco.listed_images import (
     named_images,
     without_repeats,
 )
-from glip_pl.data.formats.columns.builder import ColumnsBuilder
+from glip_pl.data.formats.columns.builder import ColumnsBuilder, columns_of
+from glip_pl.data.formats.columns.kept import kept_set
 from glip_pl.data.formats.common import checks
 from glip_pl.data.formats.common.detection_sets import as_detection, folder_split
 from glip_pl.data.formats.common.image_files import place_images
@@ -81,8 +84,7 @@ class Coco(Format):
         placed = place_images(as_detection(sets), path / "images")
         (path / "annotations").mkdir()
         for split, annotation_set in placed.items():
-            document = self._document(annotation_set)
-            (path / "annotations" / f"{split}.json").write_text(json.dumps(document))
+            write_lists(path / "annotations" / f"{split}.json", self.entries(annotation_set))
 
     def _is_form(self, ends: bytes) -> bool:
         """Tell from the first and last bytes of a JSON file."""
@@ -129,7 +131,12 @@ class Coco(Format):
         Raises:
             ValueError: It cannot be read.
         """
-        return self.read_document(read_document(file), file, folder)
+
+        def read(place: Path | None) -> tuple[AnnotationSet, str]:
+            document = read_document(file)
+            return self.read_document(document, file, folder, place), document.digest
+
+        return kept_set(file, f"{self.name} {folder}", read)
 
     def read_document(
         self, document: JsonDocument, file: Path, folder: FolderFinder, place: Path | None = None
@@ -169,16 +176,18 @@ class Coco(Format):
         """Read an image's entry without its boxes; see `entries.image_record`."""
         return replace(entries.image_record(entry), caption=None)
 
-    def _document(self, annotation_set: AnnotationSet) -> dict[str, Any]:
-        """Make the JSON of a split; images are numbered anew where ids repeat."""
-        images: list[dict[str, Any]] = []
-        annotations: list[dict[str, Any]] = []
-        unique = len({r.image_id for r in annotation_set.records}) == len(annotation_set.records)
-        for position, record in enumerate(annotation_set.records, start=1):
-            image_id = record.image_id if unique else position
-            images.append(image_entry(record, image_id))
-            for annotation in record.annotations:
-                entry = {"id": len(annotations) + 1, "image_id": image_id}
-                annotations.append(entry | box_entry(annotation))
-        categories = [{"id": i, "name": name} for i, name in annotation_set.names.items()]
-        return {"images": images, "annotations": annotations, "categories": categories}
+    def entries(self, annotation_set: AnnotationSet) -> dict[str, Iterable[dict[str, Any]]]:
+        """Make the lists of a split, categories last; images are numbered anew where ids repeat."""
+        records = columns_of(annotation_set.records)
+        ids: Sequence[int] = range(1, len(records) + 1)
+        if len(np.unique(records.image_ids)) == len(records):
+            ids = records.image_ids.tolist()
+        boxes = ((i, box) for i, r in zip(ids, records, strict=True) for box in r.annotations)
+        return {
+            "images": (image_entry(r, i) for i, r in zip(ids, records, strict=True)),
+            "annotations": (
+                {"id": number, "image_id": i} | box_entry(box)
+                for number, (i, box) in enumerate(boxes, start=1)
+            ),
+            "categories": ({"id": i, "name": name} for i, name in annotation_set.names.items()),
+        }

@@ -1,7 +1,8 @@
 """The JSON of COCO and LVIS, apart from how each describes an image."""
 
 import codecs
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,18 @@ def read_document(
             f"{str(file)!r} is not in COCO form: it has no list {' or '.join(lacking)}; {advice}"
         )
     return document
+
+
+def write_lists(file: Path, lists: Mapping[str, Iterable[dict[str, Any]]]) -> None:
+    """Write a JSON object of lists, entry by entry, one list after the other."""
+    with file.open("w") as opened:
+        before = "{"
+        for key, entries in lists.items():
+            opened.write(f"{before}{json.dumps(key)}: [")
+            for place, entry in enumerate(entries):
+                opened.write((", " if place else "") + json.dumps(entry))
+            before = "], "
+        opened.write("]}")
 
 
 def last_parts(name: str, depth: int) -> str:

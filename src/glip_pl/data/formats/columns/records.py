@@ -5,6 +5,7 @@ each begins and, last, where all end: the boxes of row 7 are ``box[box_at[7]:box
 that would say nothing ("score" where no box has one) are not there.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
@@ -174,6 +175,20 @@ class ColumnRecords(Sequence[Record]):
         sums = starts(linked)
         counts = np.diff(sums[self.columns["box_at"]])
         return counts if self.rows is None else counts[self.rows]
+
+    def count_boxes(self, flag: str) -> int:
+        """Count the boxes of which a flag is true ("crowd"); none where there is no such array."""
+        if flag not in self.columns:
+            return 0
+        return sum(int(part.sum()) for (part,) in self.box_parts(flag))
+
+    def count_categories(self) -> Counter[int]:
+        """Count the boxes of each category."""
+        counts: Counter[int] = Counter()
+        for (part,) in self.box_parts("category"):
+            ids, uses = np.unique(part, return_counts=True)
+            counts.update(dict(zip(ids.tolist(), uses.tolist(), strict=True)))
+        return counts
 
     def _count(self, flags: Sequence[Array]) -> Array:
         """Count the true flags of each record, given those of all boxes in parts."""

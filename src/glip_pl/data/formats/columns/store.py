@@ -32,6 +32,9 @@ class ColumnStore(Mapping[str, Array]):
     def __getitem__(self, name: str) -> Array:
         return self._arrays[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._arrays
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._arrays)
 
@@ -68,8 +71,8 @@ def _mapped(file: Path) -> Array:
     with file.open("rb") as opened:
         np.lib.format.read_magic(opened)
         shape, _, _ = np.lib.format.read_array_header_1_0(opened)
-    mapped: Array = np.load(file, mmap_mode=None if 0 in shape else "r", allow_pickle=False)
-    return mapped
+    mapped = np.load(file, mmap_mode=None if 0 in shape else "r", allow_pickle=False)
+    return np.asarray(mapped)  # The same memory, without memmap's slower indexing.
 
 
 def write_array(

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from glip_pl.data.formats.columns.builder import columns_of
+from glip_pl.data.formats.columns.rows import NO_CATEGORY
 from glip_pl.data.formats.common.records import Annotation, AnnotationSet, Record
 from glip_pl.prompts import clean_name
 
@@ -29,6 +31,9 @@ def as_detection(sets: Mapping[str, AnnotationSet]) -> dict[str, AnnotationSet]:
     converted = {}
     for split, annotation_set in sets.items():
         own = {name: i for i, name in annotation_set.names.items()}
+        if _is_detection(annotation_set):
+            converted[split] = annotation_set
+            continue
         by_file: dict[str, Record] = {}
         for record in annotation_set.records:
             found = []
@@ -47,6 +52,15 @@ def as_detection(sets: Mapping[str, AnnotationSet]) -> dict[str, AnnotationSet]:
         new = {category: phrase for phrase, category in added.items() if phrase not in known}
         converted[split] = replace(held, names=dict(sorted(held.names.items())) | new)
     return converted
+
+
+def _is_detection(annotation_set: AnnotationSet) -> bool:
+    """Whether a set has no captions, a category for each box, and every file once."""
+    records = columns_of(annotation_set.records)
+    has_words = bool({"caption", "span", "kind"} & records.columns.keys())
+    if has_words or NO_CATEGORY in records.columns["used_category"]:
+        return False
+    return len(set(records.file_names())) == len(records)
 
 
 def _phrase(record: Record, annotation: Annotation) -> str:

@@ -10,15 +10,18 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
+import numpy as np
 from PIL import Image
 
 from glip_pl.data.annotations import Problems
+from glip_pl.data.formats.columns.builder import columns_of
 from glip_pl.data.formats.common.checks import note
 from glip_pl.data.formats.common.decoders import MOST_PIXELS, open_image
-from glip_pl.data.formats.common.records import AnnotationSet, Record
+from glip_pl.data.formats.common.records import AnnotationSet
 from glip_pl.data.formats.common.tar_files import read_bytes
 from glip_pl.system.faults import is_of_the_machine
 
@@ -31,7 +34,7 @@ OTHER_SIZE = "image whose record has another size"
 TURNED = "image that its EXIF orientation turns, and its record does not"
 
 _ORIENTATION = 0x0112  # The EXIF tag; 1 is upright, and 5 to 8 swap height and width.
-_THREADS = 4
+_THREADS, _AT_ONCE = 4, 4096
 _TAIL = 64
 _IN_TAR = ".tar" + os.sep
 
@@ -129,7 +132,9 @@ def without_broken_images(annotation_set: AnnotationSet) -> tuple[AnnotationSet,
         The set, whose problems name what was left out, and how many images have an EXIF orientation
         that moves their pixels.
     """
-    files = {record.file_name: record.size for record in annotation_set.records}
+    records = columns_of(annotation_set.records)
+    sizes = ((height, width) for height, width in records.sizes.tolist())
+    files = dict(zip(records.file_names(), sizes, strict=True))
     folder = str(annotation_set.images)
     paths = [os.path.join(folder, name) for name in files]
     found = _in_threads(image_problem, paths, files.values())
@@ -140,7 +145,7 @@ def without_broken_images(annotation_set: AnnotationSet) -> tuple[AnnotationSet,
             broken.add(name)
             told = f"{name}, {size[1]} x {size[0]} in its record"
             note(problems, kind, told if kind in (OTHER_SIZE, TURNED) else name)
-    kept = [record for record in annotation_set.records if record.file_name not in broken]
+    kept = records.take(np.array([name not in broken for name in records.file_names()], bool))
     oriented = sum(orientation != 1 for _, orientation in found)
     return replace(annotation_set, records=kept, problems=problems), oriented
 
@@ -167,13 +172,14 @@ def place_images(
     for split, annotation_set in sets.items():
         base = os.path.realpath(annotation_set.images)
         names: dict[str, str] = {}
-        for record in annotation_set.records:
-            name = record.file_name
+        records = columns_of(annotation_set.records)
+        for name in records.file_names():
             if name not in names:
                 source = os.path.join(base, name)
                 names[name] = _free_name(name, split, source, taken, unique_stems)
                 _link(source, folder / names[name])
-        records = [_renamed(record, names[record.file_name]) for record in annotation_set.records]
+        if any(name != new for name, new in names.items()):
+            records = records.with_names(names[name] for name in records.file_names())
         placed[split] = replace(annotation_set, images=folder, records=records)
     return placed
 
@@ -207,15 +213,14 @@ def _link(source: str, target: Path) -> None:
         shutil.copy2(source, target)
 
 
-def _renamed(record: Record, name: str) -> Record:
-    return record if record.file_name == name else replace(record, file_name=name)
-
-
 def _in_threads(work: Callable[..., T], *arguments: Iterable[Any]) -> list[T]:
     """Do the same with many files; large images are counted by us, not warned of by Pillow."""
+    found, calls = list[T](), zip(*arguments, strict=True)
     with warnings.catch_warnings(), ThreadPoolExecutor(_THREADS) as threads:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return list(threads.map(work, *arguments))
+        while some := list(islice(calls, _AT_ONCE)):  # What waits takes more than what is done.
+            found += threads.map(lambda call: work(*call), some)
+    return found
 
 
 def _openable(path: str) -> str | Path:

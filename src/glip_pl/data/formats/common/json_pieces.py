@@ -37,6 +37,10 @@ class JsonPiece:
             except (msgspec.DecodeError, RecursionError):  # Wrong UTF-8 was refused before.
                 return None
 
+    def mentions(self, key: str) -> bool:
+        """Whether a key, or a text like it, is anywhere in the entries."""
+        return f'"{key}"'.encode() in self._bytes()
+
     def values(self) -> list[Any]:
         """Decode the entries, whatever they are.
 
