@@ -42,6 +42,8 @@ class Fault(NamedTuple):
 
 
 FAULTS: dict[str, Fault] = {}
+# What a command's process does last, whatever ended the command.
+AT_END: list[Callable[[], object]] = []
 
 
 def fault(how: str) -> Callable[[Callable[["Bench"], str]], Callable[["Bench"], str]]:
@@ -152,8 +154,10 @@ class Bench:
         """
         from glip_pl.cli import main
 
+        place = cwd or self.fresh()
+
         def command() -> None:
-            os.chdir(cwd or self.fresh())
+            os.chdir(place)
             sys.argv[:] = [str(Path(sys.executable).with_name("glip")), *args]
             before()
             main(list(args))
@@ -221,6 +225,8 @@ def _start(command: Callable[[], object], file: object) -> int:
         status = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException:
         traceback.print_exc()
+    for action in AT_END:
+        action()
     sys.stdout.flush()
     sys.stderr.flush()
     end_children()

@@ -1,0 +1,284 @@
+"""Faults that end a training run, or would spoil what it has learned."""
+
+import errno
+import os
+import resource
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from faults.bench import Bench, Ended, expect, fault, newest, write_set
+from glip_pl.training.checkpoint_io import SafeCheckpointIO
+from glip_pl.training.task import GroundingTask
+
+
+def at_step(step: int, action: Callable[[], object]) -> Callable[[], None]:
+    """Return what lets a run do something before a step."""
+
+    def patch() -> None:
+        start: Any = GroundingTask.on_train_batch_start
+
+        def start_and_act(task: Any, *args: Any) -> Any:
+            if task.trainer.global_step == step:
+                action()
+            return start(task, *args)
+
+        GroundingTask.on_train_batch_start = start_and_act  # type: ignore[method-assign]
+
+    return patch
+
+
+def send(number: int) -> Callable[[], None]:
+    """Return what sends this process a signal."""
+    return lambda: os.kill(os.getpid(), number)
+
+
+def resumed(bench: Bench, place: Path, *options: str, steps: int = 12) -> str:
+    """Resume a run from its last checkpoint, and expect it to end as it should."""
+    last = newest(place, "last.ckpt")
+    bench.glip(*bench.fit(place), f"--ckpt_path={last}", *options).done()
+    done = torch.load(newest(place, "last.ckpt"), weights_only=True)["global_step"]
+    expect(done == steps, f"the resumed run ended after {done} steps")
+    return f"resumed from last.ckpt, {done} steps in all"
+
+
+@fault("SIGTERM in step 3")
+def sigterm(bench: Bench) -> str:
+    """Stop as a job scheduler does."""
+    place = bench.fresh()
+    bench.glip(*bench.fit(place), before=at_step(2, send(signal.SIGTERM))).done(
+        r"signal 15 ended the run after 3 steps; resume it with", status=143
+    )
+    return f"exit 143 with last.ckpt; {resumed(bench, place)}"
+
+
+@fault("Ctrl-C (SIGINT) in step 3")
+def ctrl_c(bench: Bench) -> str:
+    """Stop as a person does."""
+    place = bench.fresh()
+    bench.glip(*bench.fit(place), before=at_step(2, send(signal.SIGINT))).done(
+        "Ctrl-C again stops at once", status=130
+    )
+    return f"exit 130 with last.ckpt; {resumed(bench, place)}"
+
+
+@fault("SIGKILL in the second epoch")
+def sigkill(bench: Bench) -> str:
+    """End as by a power cut."""
+    place = bench.fresh()
+    ended = bench.glip(*bench.fit(place), before=at_step(8, send(signal.SIGKILL)))
+    expect(ended.status == -signal.SIGKILL, str(ended))
+    return resumed(bench, place)
+
+
+@fault("SIGKILL while last.ckpt is written a second time")
+def killed_while_a_checkpoint_is_written(bench: Bench) -> str:
+    """End between two halves of a file."""
+    place, syncs = bench.fresh(), list[int]()
+
+    def patch() -> None:
+        sync = os.fsync
+
+        def sync_or_die(number: int) -> None:
+            syncs.append(number)
+            if len(syncs) > 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+            sync(number)
+
+        os.fsync = sync_or_die
+
+    ended = bench.glip(*bench.fit(place), before=patch)
+    expect(ended.status == -signal.SIGKILL, str(ended))
+    return f"the file of before is whole; {resumed(bench, place)}"
+
+
+@fault("no more bytes may be written after the first checkpoint (RLIMIT_FSIZE)")
+def full_disk(bench: Bench) -> str:
+    """Run out of disk."""
+    place = bench.fresh()
+
+    def patch() -> None:
+        save: Any = SafeCheckpointIO.save_checkpoint
+
+        def save_then_fill(*args: Any, **options: Any) -> None:
+            save(*args, **options)
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+        SafeCheckpointIO.save_checkpoint = save_then_fill  # type: ignore[method-assign]
+
+    said = bench.glip(*bench.fit(place), before=patch).refused("the file of before is kept")
+    return f"{said}; {resumed(bench, place)}"
+
+
+@fault("the runs' folder lies in a file")
+def nowhere_to_write(bench: Bench) -> str:
+    """Name a folder that cannot be."""
+    file = bench.fresh() / "file"
+    file.touch()
+    return bench.glip(*bench.fit(file / "runs")).refused(os.strerror(errno.ENOTDIR))
+
+
+def _spoil(*steps: int) -> Callable[[], None]:
+    def patch() -> None:
+        def spoil(task: Any) -> None:
+            if task.trainer.global_step in steps:
+                task.model.head.token_bias.grad[0] = torch.nan
+
+        GroundingTask.on_after_backward = spoil  # type: ignore[method-assign]
+
+    return patch
+
+
+@fault("a gradient of NaN in step 3")
+def nan_step(bench: Bench) -> str:
+    """Spoil one step."""
+    place = bench.fresh()
+    bench.glip(*bench.fit(place), before=_spoil(2)).done("step 2 has a loss or gradient that is")
+    newest(place, "step2-process0.pt")
+    return f"skipped, its batch kept; {_finite(place)}"
+
+
+@fault("a gradient of NaN in every step from the third on")
+def nan_for_good(bench: Bench) -> str:
+    """Spoil all steps."""
+    place = bench.fresh()
+    said = bench.glip(*bench.fit(place), before=_spoil(*range(2, 9))).refused("3 steps in a row")
+    return f"{said}; {_finite(place)}"
+
+
+def _finite(place: Path) -> str:
+    state = torch.load(newest(place, "last.ckpt"), weights_only=True)["state_dict"]
+    whole = all(v.isfinite().all() for v in state.values() if v.is_floating_point())
+    expect(whole, "weights are not finite")
+    return "last.ckpt is finite"
+
+
+@fault("a checkpoint with one NaN among its weights, for predict")
+def nan_weights(bench: Bench) -> str:
+    """Use what another program has spoiled."""
+    found = torch.load(bench.trained, weights_only=True)
+    found["state_dict"]["model.head.token_bias"][0] = torch.nan
+    path = bench.fresh() / "nan.ckpt"
+    torch.save(found, path)
+    return predict(bench, path).refused("not finite")
+
+
+@fault("a checkpoint without one tensor, for fit --ckpt_path")
+def missing_tensor_on_resume(bench: Bench) -> str:
+    """Resume from what is not whole."""
+    return bench.glip(*bench.fit(bench.fresh()), f"--ckpt_path={_lacking(bench)}").refused(
+        "token_bias"
+    )
+
+
+@fault("a checkpoint without one tensor, for predict")
+def missing_tensor(bench: Bench) -> str:
+    """Detect with what is not whole."""
+    return predict(bench, _lacking(bench)).refused("token_bias")
+
+
+def _lacking(bench: Bench) -> Path:
+    found = torch.load(bench.trained, weights_only=True)
+    del found["state_dict"]["model.head.token_bias"]
+    path = bench.fresh() / "lacking.ckpt"
+    torch.save(found, path)
+    return path
+
+
+@fault("the first half of a checkpoint, for predict and for a resume")
+def half_a_checkpoint(bench: Bench) -> str:
+    """Use what was cut off."""
+    content = bench.trained.read_bytes()
+    path = bench.fresh() / "half.ckpt"
+    path.write_bytes(content[: len(content) // 2])
+    predict(bench, path).refused("half.ckpt")
+    return bench.glip(*bench.fit(bench.fresh()), f"--ckpt_path={path}").refused("half.ckpt")
+
+
+@fault("a validation image cut off at half its length")
+def truncated_validation_image(bench: Bench) -> str:
+    """Break the data before a run."""
+    root = write_set(bench.fresh(), 24)
+    path = root / "images/7.png"
+    path.write_bytes(path.read_bytes()[:3000])
+    place = bench.fresh()
+    said = bench.glip(*bench.fit(place, root)).refused(r"7\.png")
+    expect(not list(place.rglob("*.ckpt")), "a step was done")
+    return f"before the first step: {said}"
+
+
+@fault("a validation image that breaks off during the first epoch")
+def image_that_breaks_later(bench: Bench) -> str:
+    """Break the data during a run."""
+    root, place = write_set(bench.fresh(), 24), bench.fresh()
+    path = root / "images/7.png"
+    whole = path.read_bytes()
+    breaking = at_step(5, lambda: path.write_bytes(whole[:3000]))
+    said = bench.glip(*bench.fit(place, root), before=breaking).refused(r"7\.png")
+    path.write_bytes(whole)
+    return f"{said}; {resumed(bench, place, f'--data.root={root}')}"
+
+
+@fault("--ckpt_path=last where nothing was trained, for fit and test")
+def nothing_to_resume(bench: Bench) -> str:
+    """Ask for what is not there."""
+    place = bench.fresh()
+    bench.glip(*bench.fit(place), "--ckpt_path=last").refused("no run in")
+    return bench.glip("test", *bench.fit(place)[3:5], "--ckpt_path=last").refused("no run in")
+
+
+@fault("a resume on data of other names")
+def another_vocabulary(bench: Bench) -> str:
+    """Mix up two runs."""
+    root = write_set(bench.fresh(), 24, ["lorry", "van"])
+    return bench.glip(*bench.fit(bench.fresh(), root), f"--ckpt_path={bench.trained}").refused(
+        r"--new=\[vocabulary\]"
+    )
+
+
+@fault("a resume with --model.optimizer.lr of another run")
+def overridden_option(bench: Bench) -> str:
+    """Ask for what the checkpoint decides."""
+    ended = bench.glip(
+        *bench.fit(bench.fresh()), f"--ckpt_path={bench.trained}", "--model.optimizer.lr=0.5"
+    )
+    ended.done(r"have no effect.*--model\.optimizer\.lr=0\.5")
+    return "told that it has no effect"
+
+
+@fault("a checkpoint whose backbone is named os.system")
+def poisoned_class(bench: Bench) -> str:
+    """Name what is no part of a model."""
+    found = torch.load(bench.trained, weights_only=True)
+    found["hyper_parameters"]["backbone"]["class_path"] = "os.system"
+    path = bench.fresh() / "poisoned.ckpt"
+    torch.save(found, path)
+    return predict(bench, path).refused(r"os\.system")
+
+
+class _Poison:
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.system, ("touch poisoned",)
+
+
+@fault("a checkpoint that runs a command when it is unpickled")
+def poisoned_pickle(bench: Bench) -> str:
+    """Hide code in a file."""
+    path, place = bench.fresh() / "code.ckpt", bench.fresh()
+    torch.save({"state_dict": {}, "code": _Poison()}, path)
+    ended = predict(bench, path, cwd=place)
+    expect(not list(place.rglob("poisoned")), "the command ran")
+    expect("weights_only=False" not in ended.said, ended.said)
+    return ended.refused()
+
+
+def predict(bench: Bench, path: Path, *options: str, **process: Any) -> Ended:
+    """Detect cats in a picture of the set, where nothing else is asked for."""
+    asked = {option.partition("=")[0] for option in options}
+    image, prompt = f"--image={bench.data / 'images/0.png'}", "--prompt=cat."
+    defaults = [o for o in (image, prompt) if o.partition("=")[0] not in asked]
+    return bench.glip("predict", f"--weights={path}", *defaults, *options, **process)
