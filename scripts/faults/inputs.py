@@ -64,20 +64,23 @@ def strips(bench: Bench) -> str:
     return f"done, {measured()}"
 
 
-@fault("a prompt of 20,000 names")
+@fault("a prompt of 20,000 names, then of the first 10,000 of them")
 def many_names(bench: Bench) -> str:
     """Ask for a whole dictionary."""
-    file = bench.fresh() / "names.txt"
-    file.write_text("\n".join(f"thing {k}" for k in range(20_000)))
-    with peak(bench) as (before, measured):
-        ended = predict(bench, bench.trained, f"--prompt={file}", before=before, seconds=300)
-    return _bounded(ended, measured())
+    said = []
+    for count in (20_000, 10_000):
+        file = bench.fresh() / "names.txt"
+        file.write_text("\n".join(f"thing {k}" for k in range(count)))
+        with peak(bench) as (before, measured):
+            ended = predict(bench, bench.trained, f"--prompt={file}", before=before, seconds=300)
+        said.append(_bounded(ended, measured()))
+    return "; then ".join(said)
 
 
 @fault("a prompt of one word of 100,000 letters, and one of 100,000 characters of names")
 def long_prompt(bench: Bench) -> str:
     """Ask by a book."""
-    predict(bench, bench.trained, f"--prompt={'x' * 100_000}").refused()
+    _bounded(predict(bench, bench.trained, f"--prompt={'x' * 100_000}"), "")
     with peak(bench) as (before, measured):
         ended = predict(bench, bench.trained, f"--prompt={'cat. dog. ' * 10_000}", before=before)
     return _bounded(ended, measured())

@@ -437,3 +437,8 @@ def test_the_packing_does_not_change_which_names_are_asked_for(names):
     one, many = compile_names(names, tiny(512)), compile_names(names, tiny(40))
 
     assert [i for group in ids(one) for i in group] == [i for group in ids(many) for i in group]
+
+
+def test_more_names_than_memory_holds_are_refused():
+    with pytest.raises(ValueError, match=r"10001 names are more than the 10000"):
+        compile_names(["cat"] * 10_001, tiny())

@@ -87,8 +87,8 @@ class TrainSets:
         if whole and not self._shards and not any(dataset.has_boxes for dataset in whole):
             names = ", ".join(repr(dataset.annotations) for dataset in whole)
             raise ValueError(
-                f"no image of data.train ({names}) has a box, so that nothing can be learned; "
-                "correct the annotations"
+                f"no image of data.train ({names}) has a box but for crowds, so that nothing can "
+                "be learned; correct the annotations"
             )
         if self._replay is not None:
             self._old = _load_old(self._replay, strict=strict)

@@ -16,7 +16,7 @@ from glip_pl.prompts.compiled import (
     compile_chunk,
     weigh_together,
 )
-from glip_pl.prompts.limits import check_readable, check_room, room_for_names
+from glip_pl.prompts.limits import check_number, check_readable, check_room, room_for_names
 from glip_pl.prompts.names import clean_name, readable_names
 from glip_pl.prompts.packing import pack
 from glip_pl.prompts.prompt import Prompt, PromptTemplate
@@ -58,6 +58,7 @@ def compile_names(
         raise ValueError(f"names_per_chunk={names_per_chunk} leaves no names; give 1 or more")
     template, descriptions = template or PromptTemplate(), descriptions or {}
     _check_ids(descriptions, len(names))
+    check_number(names)
     phrases = readable_names(names)
     check_readable(names, phrases, tokenizer)
     pieces = [describe(phrase, descriptions.get(i)) for i, phrase in enumerate(phrases)]

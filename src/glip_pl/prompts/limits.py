@@ -5,6 +5,18 @@ from collections.abc import Sequence
 from glip_pl.prompts.prompt import PromptTemplate
 from glip_pl.prompts.tokens import SPECIAL_TOKENS, Tokenizer
 
+# Names times tokens of all of them are held for an image: with so many, about 3 GB.
+MOST_NAMES = 10_000
+
+
+def check_number(names: Sequence[str]) -> None:
+    """Refuse more names than fit into memory."""
+    if len(names) > MOST_NAMES:
+        raise ValueError(
+            f"{len(names)} names are more than the {MOST_NAMES} that can be asked for at once; "
+            "ask for them in several runs"
+        )
+
 
 def check_readable(names: Sequence[str], phrases: Sequence[str], tokenizer: Tokenizer) -> None:
     """Refuse phrases in which the tokenizer sees nothing."""

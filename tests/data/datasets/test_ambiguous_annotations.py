@@ -7,7 +7,7 @@ import pytest
 from helpers import write_image
 
 from glip_pl.cli import main
-from glip_pl.data import CategoryDetection
+from glip_pl.data import CategoryDetection, GroundingDataModule
 from glip_pl.data.datasets.readable import check_images
 from glip_pl.data.formats import detect_format
 
@@ -116,6 +116,16 @@ def test_a_set_of_crowds_alone_is_told(tmp_path):
     (told,) = load(tmp_path).problems
 
     assert "all around crowds" in told
+
+
+def test_training_on_crowds_alone_is_refused(tmp_path):
+    write_set(tmp_path, [(1, "a.png")], iscrowd=1)
+
+    train = [CategoryDetection("annotations/train.json")]
+    data = GroundingDataModule(str(tmp_path), train, val={}, test={})
+
+    with pytest.raises(ValueError, match="but for crowds, so that nothing can be"):
+        data.setup("fit")
 
 
 @pytest.mark.parametrize("fault", [{"bbox": [1, 2, 0, 0]}, {"category_id": 9}])

@@ -185,8 +185,10 @@ class GroundingDataset(ABC):
 
     @property
     def has_boxes(self) -> bool:
-        """Whether any image has a box to learn from; known after `load`."""
-        return bool(self.records.box_counts.any())
+        """Whether any image has a box to learn from, no crowd; known after `load`."""
+        if not self.records.box_counts.any():
+            return False
+        return any(not crowd.all() for (crowd,) in self.records.box_parts("crowd"))
 
     def image_path(self, record: Record) -> Path:
         """Return the file of an image, which may lie in a tar file: ``train-000000.tar/07.jpg``."""

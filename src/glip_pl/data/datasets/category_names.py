@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from glip_pl.prompts import clean_name
+from glip_pl.data.formats.common.checks import category_name, read_name
+from glip_pl.prompts.names import visible
 
 
 def read_categories(
@@ -26,7 +27,7 @@ def read_categories(
     """
     entries = _renamed(entries, renamed, source)
     try:
-        pairs = sorted((int(entry["id"]), str(entry["name"])) for entry in entries)
+        pairs = sorted((int(entry["id"]), category_name(entry)) for entry in entries)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"a category of {str(source)!r} has a missing or wrong value ({error!r}); every "
@@ -35,11 +36,11 @@ def read_categories(
     if not pairs:
         raise ValueError(f"{str(source)!r} names no categories; a detector has nothing to look for")
     written: dict[str, str] = {}
-    uses = Counter(clean_name(name) for _, name in pairs)
+    uses = Counter(read_name(name) for _, name in pairs)
     for category_id, name in pairs:
-        cleaned = clean_name(name)
+        cleaned = read_name(name)
         if uses[cleaned] > 1:  # LVIS has "bow_(weapon)" and "bow_(decorative_ribbons)".
-            cleaned = " ".join(name.replace("_", " ").split())
+            cleaned = visible(name.replace("_", " "))
         if not cleaned:
             raise ValueError(
                 f"category {category_id} of {str(source)!r} is named {name!r}; name it"

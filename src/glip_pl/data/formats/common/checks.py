@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from glip_pl.data.annotations import Box, Problems
-from glip_pl.prompts import clean_name
+from glip_pl.prompts.names import clean_name, visible
 
 CLIPPED = "box clipped to its image"
 REPEATED_ANNOTATION = "repeated annotation id"
@@ -112,7 +112,7 @@ def names_by_id(entries: Iterable[Any], problems: Problems) -> dict[int, str]:
     names: dict[int, str] = {}
     for entry in entries:
         try:
-            category_id, name = int(entry["id"]), str(entry["name"])
+            category_id, name = int(entry["id"]), category_name(entry)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"the category {entry!r} has a missing or wrong value ({error!r}); every category "
@@ -124,6 +124,24 @@ def names_by_id(entries: Iterable[Any], problems: Problems) -> dict[int, str]:
             names[category_id] = name
     note_same_names(names, problems)
     return dict(sorted(names.items()))
+
+
+def category_name(entry: Mapping[str, Any]) -> str:
+    """Return the name of an entry of COCO's categories.
+
+    Raises:
+        KeyError: It has none.
+        TypeError: It is no text: null is not the name "None".
+    """
+    name = entry["name"]
+    if isinstance(name, bool) or not isinstance(name, str | int | float):
+        raise TypeError(f"{name!r} is no name")
+    return str(name)
+
+
+def read_name(name: str) -> str:
+    """Return what a prompt says for a name: "(cat)", which is all note, stays as it is."""
+    return clean_name(name) or visible(name.replace("_", " "))
 
 
 def refuse_shifted(used: Mapping[int, int], names: Mapping[int, str], where: str) -> None:
@@ -150,15 +168,15 @@ def refuse_shifted(used: Mapping[int, int], names: Mapping[int, str], where: str
 
 def note_same_names(names: Mapping[int, str], problems: Problems) -> None:
     """Find the names that a prompt could not tell apart ("hair_drier" and "hair drier"), or use."""
-    brief = {category_id: clean_name(name).lower() for category_id, name in names.items()}
+    brief = {category_id: read_name(name).lower() for category_id, name in names.items()}
     uses = Counter(brief.values())
     written: defaultdict[str, list[str]] = defaultdict(list)
     for category_id, name in names.items():
         # A prompt keeps the note of "bow_(weapon)" where another name reads "bow", too.
-        whole = " ".join(name.replace("_", " ").split()).lower()
+        whole = visible(name.replace("_", " ")).lower()
         read = whole if uses[brief[category_id]] > 1 else brief[category_id]
         written[read].append(repr(name))
-        if not name.strip("_ "):
+        if not whole:
             note(problems, BLANK_NAME, f"{category_id}: {name!r}")
     for same in written.values():
         if len(same) > 1:

@@ -18,7 +18,7 @@ def first_object(file: Path) -> dict[str, Any]:
         line = opened.readline(_LONGEST)
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):  # Or lists in lists without end.
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -36,7 +36,7 @@ def json_lines(file: Path, problems: Problems) -> Iterator[tuple[int, dict[str, 
                 continue
             try:
                 value = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 value = None
             if isinstance(value, dict):
                 yield number, value
