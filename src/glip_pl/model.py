@@ -74,17 +74,26 @@ class GLIP(nn.Module):
         """Keep parts as they are: no gradient, and evaluation mode whatever `train` is told."""
         self.frozen += parts
         for part in parts:
-            self._part(part).requires_grad_(False).eval()
+            for module in self.modules_of(part):
+                for parameter in module.parameters(recurse=False):
+                    parameter.requires_grad_(False)
+        self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
         """Switch between training and evaluation; what is frozen stays in evaluation."""
         super().train(mode)
         for part in self.frozen:
-            self._part(part).eval()
+            for module in self.modules_of(part):
+                module.training = False
         return self
 
-    def _part(self, name: Part) -> nn.Module:
-        return self.comparing_head() if name == "head" else self.get_submodule(name)
+    def modules_of(self, part: Part) -> list[nn.Module]:
+        """List the modules of a part, at any depth; a plugin's own head is not of the fusion."""
+        head = self.comparing_head()
+        if part == "head":
+            return list(head.modules())
+        apart = set(head.modules())
+        return [module for module in self.get_submodule(part).modules() if module not in apart]
 
     def encode_image(self, images: Tensor, mask: Tensor) -> PyramidFeatures:
         """Do all the work on images that needs no text.

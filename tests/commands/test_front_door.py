@@ -3,6 +3,7 @@
 import errno
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 
 import pytest
@@ -16,6 +17,7 @@ HEAVY = ("torch", "pytorch_lightning", "torchmetrics", "albumentations", "transf
 # Helpers of several commands.
 SHARED = {
     "__init__",
+    "described_model",
     "grounding_cli",
     "failures",
     "grounding_parser",
@@ -147,6 +149,13 @@ def test_a_list_of_one_needs_no_brackets(given, value):
     parser.add_argument("--images", type=list[str] | None, default=["x"])
 
     assert parser.parse_args(given).images == value
+
+
+def test_a_sequence_of_one_needs_no_brackets():
+    parser = CommandParser()
+    parser.add_argument("--seeds", type=Sequence[int], default=(3,))
+
+    assert list(parser.parse_args(["--seeds=30"]).seeds) == [30]
 
 
 def test_what_may_be_a_number_is_not_made_a_list():

@@ -10,6 +10,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import dino_oracle
 import pytest
 import torch
 import yaml
@@ -82,6 +83,7 @@ def readers_folder(trained_run, shapes_root, tmp_path, monkeypatch):
     write_image(tmp_path / "photo.jpg", 48, 64)
     write_image(tmp_path / "photos/a.jpg", 48, 64)
     shutil.copy(trained_run / "checkpoints/last.ckpt", tmp_path / "best.ckpt")
+    dino_oracle.save(dino_oracle.oracle("mm-grounding-dino"), tmp_path / "mm_dino")
     (tmp_path / "old").mkdir()
     shutil.copy(trained_run / "config.yaml", tmp_path / "old")
     return tmp_path

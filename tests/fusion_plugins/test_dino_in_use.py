@@ -12,6 +12,9 @@ from glip_pl.export.folder import ExportSettings, export_folder
 from glip_pl.prompts import PromptTemplate
 from glip_pl.prompts.tokens import TokenBatch
 from glip_pl.training.from_weights import open_task
+from glip_pl.tuning.lora import adapters, merge
+from glip_pl.tuning.modes import Tuning
+from glip_pl.weights import read_weights
 
 PROMPT = "cat. hair drier. zebra crossing."
 OPTIONS = {"threshold": 0.0, "short_side": 96, "max_side": 160}
@@ -101,3 +104,49 @@ def test_export_says_that_it_cannot(task, tmp_path):
 
     with pytest.raises(ValueError, match="DinoFusion brings its own head"):
         export_folder(task.model, tmp_path / "exported", settings)
+
+
+def test_linear_tuning_trains_the_head_that_the_plugin_brings(folder):
+    model = read_weights(str(folder)).build()
+
+    Tuning("linear").prepare(model, lambda: None)
+    model.train()
+
+    learning = {name for name, value in model.named_parameters() if value.requires_grad}
+    assert learning == {f"fusion.head.{name}" for name, _ in model.fusion.head.named_parameters()}
+    assert model.fusion.head.training
+    assert not model.fusion.cells.training
+
+
+@pytest.mark.parametrize("part", ["fusion", "head"])
+def test_freezing_the_fusion_or_its_head_leaves_the_other(folder, part):
+    model = read_weights(str(folder)).build()
+
+    model.freeze(part)
+
+    learns = {
+        "fusion": model.fusion.project_text.weight.requires_grad,
+        "head": next(model.fusion.head.parameters()).requires_grad,
+    }
+    assert learns == {name: name != part for name in learns}
+
+
+def test_additions_to_all_weights_change_nothing_yet_and_merge_exactly(folder):
+    model = read_weights(str(folder)).build()
+    images, mask = torch.randint(0, 256, (1, 3, 96, 128)), torch.ones(1, 96, 128, dtype=torch.bool)
+    tokens = model.text.tokenizer([PromptTemplate().join(["cat", "hair drier"])])
+    with torch.no_grad():
+        before = model(images, mask, tokens).logits
+
+    Tuning("lora").prepare(model, lambda: None)
+
+    with torch.no_grad():
+        torch.testing.assert_close(model(images, mask, tokens).logits, before)
+        for _, adapter in adapters(model):
+            for parameter in adapter.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.01)
+        added = model(images, mask, tokens).logits
+        merge(model)
+        torch.testing.assert_close(model(images, mask, tokens).logits, added, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(added, before, atol=1e-3)
+    assert any(name.startswith("fusion.head.") for name, _ in model.named_parameters())

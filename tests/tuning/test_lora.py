@@ -122,7 +122,7 @@ def test_several_adapters_add_up():
     for part in ("text", "fusion"):
         for parameter in getattr(model, part).parameters():
             parameter.requires_grad_(True)
-        attach(getattr(model, part), LoraSettings(rank=1))
+        attach(model.modules_of(part), LoraSettings(rank=1))
     learn(model)
     unmerged = outputs(model)
 
@@ -154,7 +154,7 @@ def test_a_rank_of_nothing_is_refused():
 
 def test_an_addition_is_exact_under_autocast():
     layer = nn.Linear(32, 32)
-    attach(layer, LoraSettings(rank=2))
+    attach([*layer.modules()], LoraSettings(rank=2))
     learn(layer)
     exact = layer.weight
 

@@ -24,6 +24,9 @@ read_safely()
 _TRUTH_VALUES = ("true", "false", "yes", "no", "null")
 
 
+_LISTS = (list, Sequence)
+
+
 class CommandParser(ArgumentParser):
     """jsonargparse's parser, whose errors are the error alone, without usage before it."""
 
@@ -145,8 +148,9 @@ def _is_list_of_texts(hint: Any) -> bool | None:
 
     A type that may also be no list, as that of ``--trainer.devices``, reads values its own way.
     """
-    kinds = [hint] if get_origin(hint) is list else [k for k in get_args(hint) if k is not NoneType]
-    if len(kinds) != 1 or get_origin(kinds[0]) is not list:
+    is_list = get_origin(hint) in _LISTS
+    kinds = [hint] if is_list else [k for k in get_args(hint) if k is not NoneType]
+    if len(kinds) != 1 or get_origin(kinds[0]) not in _LISTS:
         return None
     element = get_args(kinds[0])[0]
     return element in (str, Path) if element in (str, Path, int, float) else None

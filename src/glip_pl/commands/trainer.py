@@ -1,5 +1,6 @@
 """What ``glip fit``, ``validate`` and ``test`` do before Lightning is there."""
 
+from glip_pl.commands.described_model import described_model
 from glip_pl.commands.known_options import refuse_unknown
 from glip_pl.commands.processes import follow_the_first
 from glip_pl.configs.names import expand
@@ -16,6 +17,10 @@ def run_trainer(command: str, args: list[str]) -> None:
     # Names and options are looked up first: a wrong one need not wait for Lightning.
     arguments = expand(command, args)
     refuse_unknown(command, args)
+
+    described = described_model(args) if command == "fit" else None
+    if described is not None:
+        arguments = expand(command, args, described)
 
     from glip_pl.commands.grounding_cli import GroundingCLI
     from glip_pl.commands.quiet import quieten_lightning

@@ -9,6 +9,7 @@ Nothing is imported, so that a wrong name is told at once.
 import difflib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,13 +38,29 @@ def known(kind: str) -> dict[str, str]:
     return {path.stem: str(path) for path in sorted(folder.glob("*.yaml"))}
 
 
-def expand(command: str, args: Sequence[str]) -> list[str]:
+@dataclass(frozen=True)
+class DescribedModel:
+    """A model that no file of this project names.
+
+    Attributes:
+        source: Where it comes from.
+        fusion: The class path of its fusion plugin.
+        config: A file of its configuration.
+    """
+
+    source: str
+    fusion: str
+    config: str
+
+
+def expand(command: str, args: Sequence[str], described: DescribedModel | None = None) -> list[str]:
     """Replace names by ``--config`` options, in the order base, model, data, fusion, recipe.
 
     Args:
         command: fit, validate or test; only `fit` needs a model that no checkpoint describes.
         args: What was typed after the command. A recipe may be several, with commas or blanks
             between.
+        described: The model, where no name is that of one.
 
     Raises:
         ValueError: A name is not known.
@@ -60,11 +77,15 @@ def expand(command: str, args: Sequence[str]) -> list[str]:
         chosen[option.removeprefix("--")] += [n for part in value.split(",") for n in _names(part)]
     if not any(chosen.values()):
         return rest
-    if command == "fit" and not chosen["model"]:
+    if command == "fit" and not chosen["model"] and described is None:
         chosen["model"] = [DEFAULT_MODEL]
     configs = {kind: [_config(kind, name) for name in names] for kind, names in chosen.items()}
     fusions = [_stem(name) for name in chosen["fusion"]]
-    if command == "fit" and not fusions:
+    if described is not None:
+        chosen["model"] = [Path(described.source).stem]
+        configs["model"] = [described.config]
+        fusions = [_plugin(described.fusion)]
+    elif command == "fit" and not fusions:
         own = _fusion_of(configs["model"][-1])
         fusions = [own or DEFAULT_FUSION]
         configs["fusion"] = [] if own else [_config("fusion", DEFAULT_FUSION)]
@@ -139,8 +160,11 @@ def _fusion_of(config: str) -> str | None:
     for key in ("model", "fusion", "class_path"):
         described = described.get(key) if isinstance(described, dict) else None
     path: str | None = described
-    if path is None:
-        return None
+    return None if path is None else _plugin(path)
+
+
+def _plugin(path: str) -> str:
+    """Return the name of a plugin by its class path; of one without a name, that of the class."""
     names = {e.value.replace(":", "."): e.name for e in entry_points(group=PLUGINS)}
     return names.get(path, path.rpartition(".")[2])
 

@@ -8,7 +8,7 @@ bypassed there in silence. See LoRA (https://arxiv.org/abs/2106.09685).
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -89,25 +89,27 @@ class Shift(Adapter):
         return self.shift
 
 
-def attach(module: nn.Module, settings: LoraSettings, *, vectors: bool = False) -> None:
+def attach(modules: Sequence[nn.Module], settings: LoraSettings, *, vectors: bool = False) -> None:
     """Add an adapter that changes nothing yet to every weight that could learn, and freeze these.
 
     Adapted are matrices and kernels, but no tables that are looked up. A second call adds further
     adapters beside the first, which then stay as they are.
 
     Args:
-        module: A part of a model.
+        modules: Those of a part of a model, at any depth.
         settings: How large the additions are.
         vectors: Whether biases, scales and norms learn, too.
     """
     chosen = [
         (holder, name)
-        for holder in module.modules()
+        for holder in modules
         if not isinstance(holder, (nn.Embedding, Adapter, parametrize.ParametrizationList))
         for name, weight in _own_weights(holder)
         if weight.requires_grad and (vectors or weight.ndim >= 2)
     ]
-    module.requires_grad_(False)
+    for holder in modules:
+        for parameter in holder.parameters(recurse=False):
+            parameter.requires_grad_(False)
     for holder, name in chosen:
         add_adapter(holder, name, _adapter(getattr(holder, name).detach(), settings))
 

@@ -78,7 +78,7 @@ def _lora(model: GLIP, learning: Sequence[Part], settings: LoraSettings, *_: obj
     model.freeze(*(part for part in PARTS if part not in learning))
     for part in learning:
         # The head has few numbers, and new names need new biases and scales.
-        attach(getattr(model, part), settings, vectors=part == "head")
+        attach(model.modules_of(part), settings, vectors=part == "head")
 
 
 _MODES: dict[Mode, Callable[..., None]] = {

@@ -13,10 +13,13 @@ def summary(model: GLIP, mode: Mode) -> str:
     Features that wait for the backward pass come on top; they depend on the images.
     """
     learning: dict[str, int] = {
-        part: sum(p.numel() for p in getattr(model, part).parameters() if p.requires_grad)
+        part: sum(
+            parameter.numel()
+            for module in model.modules_of(part)
+            for parameter in module.parameters(recurse=False)
+            if parameter.requires_grad
+        )
         for part in PARTS
-        # A plugin that brings its own head counts it along.
-        if hasattr(model, part)
     }
     if model.prompt is not None and model.prompt.weight.requires_grad:
         learning |= {"prompt": model.prompt.weight.numel()}
