@@ -15,7 +15,7 @@ from glip_pl.data.formats.common import checks
 from glip_pl.data.formats.common.caption_spans import checked_spans, find_phrase
 from glip_pl.data.formats.common.records import Annotation, AnnotationSet, Record
 from glip_pl.data.formats.flickr import FlickrEntities
-from glip_pl.data.formats.mdetr import Mdetr
+from glip_pl.data.formats.mdetr.mdetr import Mdetr
 from glip_pl.data.formats.odvg.odvg import Odvg
 from glip_pl.data.formats.refcoco.refcoco import RefCoco
 from glip_pl.data.formats.webdataset.webdataset import WebDatasetShards

@@ -16,7 +16,7 @@ from glip_pl.data.formats.columns.builder import columns_of
 from glip_pl.data.formats.columns.records import ColumnRecords
 from glip_pl.data.formats.common.caption_spans import NO_CAPTION
 from glip_pl.data.formats.common.checks import note
-from glip_pl.data.formats.mdetr import read_json
+from glip_pl.data.formats.mdetr.linked_captions import read_json
 from glip_pl.data.sources import is_coco_json
 from glip_pl.metrics import GroundingMetric, PhraseRecall
 

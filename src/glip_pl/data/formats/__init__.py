@@ -10,7 +10,7 @@ from glip_pl.data.formats.cvat.cvat import Cvat
 from glip_pl.data.formats.flickr import FlickrEntities
 from glip_pl.data.formats.label_studio.label_studio import LabelStudio
 from glip_pl.data.formats.lvis import Lvis
-from glip_pl.data.formats.mdetr import Mdetr
+from glip_pl.data.formats.mdetr.mdetr import Mdetr
 from glip_pl.data.formats.odvg.odvg import Odvg
 from glip_pl.data.formats.openimages.openimages_csv import OpenImages
 from glip_pl.data.formats.refcoco.refcoco import RefCoco

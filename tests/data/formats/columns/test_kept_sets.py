@@ -207,3 +207,19 @@ def test_of_two_at_once_one_reads_and_the_other_waits(file):
 
     assert len(count) == 1
     assert [list(f.records) for f in found] == [list(held.records)] * 2
+
+
+def test_captions_are_kept_without_those_that_lost_their_boxes(file):
+    document = json.loads(file.read_text())
+    for entry in document["images"]:
+        entry["caption"] = "a cat"
+    for entry in document["annotations"]:
+        # The second image's links all point past its caption.
+        entry["tokens_positive"] = [[2, 5]] if entry["image_id"] == 1 else [[2, 50]]
+    file.write_text(json.dumps(document))
+    first, second = (FORMATS["mdetr"].read(file)["all"] for _ in range(2))
+
+    assert [record.image_id for record in second.records] == [1]
+    assert second.records[0].annotations[0].tokens_positive == ((2, 5),)
+    assert list(second.records) == list(first.records)
+    assert second.problems == first.problems

@@ -4,14 +4,12 @@ An id that several images share may mean any of them, so that none of their boxe
 all are left out. Ids are compared as numbers, as tools write them: "007", "07" and 7 are one.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from glip_pl.data.annotations import Problems, name_of
 from glip_pl.data.formats.common import checks
 from glip_pl.data.formats.common.checks import checked_box, note
-from glip_pl.data.formats.common.paths import ImageFolder
 from glip_pl.data.formats.common.records import Annotation, Record
 from glip_pl.data.formats.common.values import (
     WRONG,
@@ -44,58 +42,6 @@ def image_record(entry: Mapping[str, Any]) -> Record:
     )
 
 
-def named_images(
-    entries: Any, problems: Problems, make: Callable[[Mapping[str, Any]], Record] = image_record
-) -> list[Record]:
-    """Read the image entries that tell what is needed, in their order."""
-    named = []
-    for position, entry in enumerate(objects(entries)):
-        try:
-            named.append(make(entry))
-        except WRONG:
-            note(problems, checks.NO_RECORD, f"image {position} of the list")
-    return named
-
-
-def without_repeats(images: Sequence[Record], problems: Problems) -> dict[int, Record]:
-    """Leave out the images whose id others have; of entries of one file the first stays.
-
-    Returns:
-        The images by id.
-    """
-    files: dict[int, set[str]] = {}
-    for image in images:
-        files.setdefault(image.image_id, set()).add(image.file_name)
-    kept: dict[int, Record] = {}
-    for image in images:
-        if len(files[image.image_id]) > 1 or image.image_id in kept:
-            note(problems, checks.REPEATED_IMAGE, f"{image.image_id} of {image.file_name}")
-        else:
-            kept[image.image_id] = image
-    return kept
-
-
-def found_images(
-    records: Mapping[int, Record], folder: ImageFolder, sources: Mapping[int, str] | None = None
-) -> dict[int, Record]:
-    """Find the image files; a file that several names may mean is that of none of them.
-
-    Args:
-        records: The images by id.
-        folder: Where the files lie.
-        sources: Of some ids, the folder below that the file may lie in (GoldG's ``data_source``).
-
-    Returns:
-        The images whose file is certain, with the names that the files have below the folder.
-    """
-    placed = []
-    for image_id, record in records.items():
-        name = folder.find(record.file_name, (sources or {}).get(image_id, ""))
-        if name is not None:
-            placed.append(replace(record, file_name=name))
-    return {record.image_id: record for record in folder.certain(placed)}
-
-
 def boxes_of(
     entries: Any,
     listed: Collection[int],
@@ -121,16 +67,20 @@ def boxes_of(
             note(problems, checks.UNKNOWN_IMAGE, name_of(entry))
         elif image_id in records:
             record = records[image_id]
-            yield record, entry, _annotation(entry, record.size, problems, names)
+            yield record, entry, read_box(entry, record.size, problems, names)
 
 
-def _annotation(
+def read_box(
     entry: Mapping[str, Any],
     size: tuple[int, int],
     problems: Problems,
-    names: Mapping[int, str] | None,
+    names: Mapping[int, str] | None = None,
 ) -> Annotation | None:
-    """Read a box, its category where there are names, crowd and score."""
+    """Read a box, its category where there are names, crowd and score.
+
+    Returns:
+        The box; None where it cannot be used, which has been told.
+    """
     category = None
     if names is not None:
         category = whole_number(entry.get("category_id"))

@@ -21,7 +21,7 @@ from glip_pl.data.formats.common.checks import note
 from glip_pl.data.formats.common.json_pieces import JsonList, JsonPiece
 from glip_pl.data.formats.common.paths import ImageFolder
 from glip_pl.data.formats.common.records import Record
-from glip_pl.data.formats.common.values import WRONG, objects
+from glip_pl.data.formats.common.values import WRONG, objects, whole_number
 
 # Ids that lie so much wider than there are images are searched for, not looked up.
 _SPARSE = 16
@@ -190,6 +190,12 @@ class RowsOfIds:
         else:
             self._rows = np.full(len(everyone), self.UNUSABLE, np.int64)
             self._rows[np.searchsorted(everyone, usable)] = np.arange(len(usable))
+
+    def of(self, entries: Sequence[Mapping[str, Any]], key: str) -> list[int]:
+        """Return the row of each entry by the id that it has under a key."""
+        ids = [whole_number(entry.get(key)) for entry in entries]
+        rows = self(np.array([0 if i is None else i for i in ids], np.int64)).tolist()
+        return [self.UNKNOWN if i is None else row for i, row in zip(ids, rows, strict=True)]
 
     def __call__(self, ids: Array) -> Array:
         """Return the row of each id, `UNUSABLE` or `UNKNOWN`, int64 [G]."""

@@ -147,13 +147,13 @@ class ColumnsBuilder:
         for start in range(0, len(records), _RECORDS):
             some = records[start : start + _RECORDS]
             words: dict[str, Any] = {}
-            if records.has_lists:
+            if "has_caption" in records.columns:
+                given = zip(some.captions(), some.has_captions.tolist(), strict=True)
+                words["captions"] = [text if has else None for text, has in given]
+            if "has_absent" in records.columns or "not_exhaustive" in records.columns:
                 made = list(some)
-                words = {
-                    "captions": _unless_all([r.caption for r in made], None),
-                    "absent": _unless_all([r.absent for r in made], None),
-                    "not_exhaustive": _unless_all([r.not_exhaustive for r in made], ()),
-                }
+                words["absent"] = _unless_all([r.absent for r in made], None)
+                words["not_exhaustive"] = _unless_all([r.not_exhaustive for r in made], ())
             self.add_images(some.image_ids, some.sizes, list(some.file_names()), **words)
 
     def finish(self, left_out: Array | None = None) -> ColumnRecords:

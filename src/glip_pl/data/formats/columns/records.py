@@ -106,11 +106,6 @@ class ColumnRecords(Sequence[Record]):
         return self._flags("has_absent")
 
     @property
-    def has_lists(self) -> bool:
-        """Whether any image has a caption, or categories that are absent or not exhaustive."""
-        return bool({"caption", "absent", "not_exhaustive"} & self.columns.keys())
-
-    @property
     def left_out(self) -> Array:
         """How many boxes each record has lost, int64 [R]."""
         return self._of_rows("left_out")

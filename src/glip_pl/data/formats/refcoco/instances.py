@@ -9,6 +9,7 @@ from typing import Any
 from glip_pl.data.annotations import Box, Problems, name_of
 from glip_pl.data.formats.coco import entries
 from glip_pl.data.formats.coco.coco_json import box_entry, image_entry, read_document
+from glip_pl.data.formats.coco.listed_images import named_images, without_repeats
 from glip_pl.data.formats.common import checks
 from glip_pl.data.formats.common.checks import note
 from glip_pl.data.formats.common.records import Annotation, AnnotationSet, Record
@@ -45,9 +46,9 @@ def read_instances(source: Path, problems: Problems) -> Instances:
     """
     lists = read_document(source).lists
     names = checks.names_by_id(objects(lists["categories"]), problems)
-    named = entries.named_images(lists["images"], problems)
-    images = entries.without_repeats(named, problems)
-    known = {record.image_id for record in named}
+    named = named_images(lists["images"], problems, entries.image_record)
+    images = {record.image_id: record for record in without_repeats(named, problems)}
+    known = set(named.image_ids.tolist())
     annotations = objects(lists["annotations"])
     uses = Counter(whole_number(entry.get("id")) for entry in annotations)
     boxes = {}

@@ -8,17 +8,13 @@ its file name. ``phrase_types`` of an annotation is our addition. See https://gi
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from glip_pl.data.annotations import Problems, name_of
-from glip_pl.data.formats.coco import entries
 from glip_pl.data.formats.coco.coco_json import (
     box_entry,
     image_entry,
@@ -28,18 +24,12 @@ from glip_pl.data.formats.coco.coco_json import (
 )
 from glip_pl.data.formats.columns.builder import columns_of
 from glip_pl.data.formats.common.caption_spans import (
-    NO_CAPTION,
-    NO_LINK_LEFT,
-    SPAN_OUTSIDE,
-    checked_spans,
     refuse_unlinked,
 )
-from glip_pl.data.formats.common.checks import note
 from glip_pl.data.formats.common.image_files import place_images
-from glip_pl.data.formats.common.json_pieces import JsonDocument
 from glip_pl.data.formats.common.paths import FolderFinder, sources
-from glip_pl.data.formats.common.records import Annotation, AnnotationSet, Format, Record, Splits
-from glip_pl.data.formats.common.values import objects, texts, whole_number
+from glip_pl.data.formats.common.records import AnnotationSet, Format, Record, Splits
+from glip_pl.data.formats.mdetr.linked_captions import KEYS, read_json
 
 _ENTRY = re.compile(rb"\{[^{}]*\}")
 _CAPTION = re.compile(rb'"caption"\s*:')
@@ -93,97 +83,13 @@ def _may_have_captions(file: Path) -> bool:
 
 
 def _read_file(file: Path) -> AnnotationSet:
-    document = read_document(file, ("images", "annotations"))
-    listed = objects(document.lists["images"])
-    if listed and not any("caption" in entry for entry in listed):
+    listed = read_document(file, KEYS).lists["images"].pieces
+    if listed and not any(piece.mentions("caption") for piece in listed):
         raise ValueError(
             f"no image entry of {str(file)!r} has a caption, so it is not in MDETR's form; "
             "read it as coco"
         )
-    return read_captions(document, FolderFinder(file))
-
-
-def read_json(file: Path, find_folder: FolderFinder, *, whole: bool = False) -> AnnotationSet:
-    """Read a lone file; see `read_captions`.
-
-    Raises:
-        ValueError: It cannot be read.
-    """
-    document = read_document(file, ("images", "annotations"))
-    return read_captions(document, find_folder, whole=whole)
-
-
-def read_captions(
-    document: JsonDocument, find_folder: FolderFinder, *, whole: bool = False
-) -> AnnotationSet:
-    """Read captions and boxes of a file that `coco_json.read_document` has found.
-
-    A caption whose boxes are all left out is left out as well: it would say that the image shows
-    nothing of it.
-
-    Args:
-        document: The lists.
-        find_folder: Finds the folder of the images by some of their names.
-        whole: Whether every box shows its caption as a whole, whatever its spans are.
-    """
-    problems: Problems = {}
-    listed, linked = objects(document.lists["images"]), objects(document.lists["annotations"])
-    named = entries.named_images(listed, problems)
-    once = entries.without_repeats(named, problems)
-    sources = {
-        whole_number(entry.get("id")) or 0: str(entry.get("data_source") or "") for entry in listed
-    }
-    folder = find_folder((record.file_name for record in named), problems)
-    captioned = {i: record for i, record in once.items() if (record.caption or "").strip()}
-    for i in once.keys() - captioned.keys():
-        note(problems, NO_CAPTION, f"{i} of {once[i].file_name}")
-    records = entries.found_images(captioned, folder, sources)
-    # gRefCOCO in this form says "empty" of a caption that speaks of nothing in the image.
-    boxes = [entry for entry in linked if not entry.get("empty")]
-    links: dict[int, list[Annotation]] = {image_id: [] for image_id in records}
-    left_out = Counter[int]()
-    known = {record.image_id for record in named}
-    for record, entry, box in entries.boxes_of(boxes, known, records, problems):
-        link = box and _link(entry, box, record.caption or "", whole, problems)
-        if link is None:
-            left_out[record.image_id] += 1
-        else:
-            links[record.image_id].append(link)
-    unread = entries.unread_of(linked, ("segmentation", "keypoints"))
-    if lonely := _phrases_without_box(listed, records, links):
-        unread["phrase of tokens_positive_eval without a box"] = lonely
-    joined = []
-    for i, record in records.items():
-        if left_out[i] and not links[i]:
-            note(problems, NO_LINK_LEFT, f"{i} of {record.file_name}")
-        else:
-            joined.append(replace(record, annotations=tuple(links[i]), left_out=left_out[i]))
-    return AnnotationSet(folder.path, joined, problems=problems, unread=unread)
-
-
-def _link(
-    entry: Mapping[str, Any], box: Annotation, caption: str, whole: bool, problems: Problems
-) -> Annotation | None:
-    """Add the words that a box shows; None where the caption does not have them."""
-    spans = ((0, len(caption)),) if whole else checked_spans(entry.get("tokens_positive"), caption)
-    if spans is None:
-        note(problems, SPAN_OUTSIDE, name_of(entry))
-        return None
-    return replace(box, tokens_positive=spans, phrase_types=texts(entry.get("phrase_types")))
-
-
-def _phrases_without_box(
-    listed: Any, records: Mapping[int, Record], links: Mapping[int, list[Annotation]]
-) -> int:
-    """Count the phrases that MDETR would evaluate though no box shows them."""
-    lonely = 0
-    for entry in objects(listed):
-        record = records.get(whole_number(entry.get("id")) or 0)
-        wanted = entry.get("tokens_positive_eval")
-        if record is not None and isinstance(wanted, list):
-            shown = {link.tokens_positive for link in links[record.image_id]}
-            lonely += sum(checked_spans(s, record.caption or "") not in shown for s in wanted)
-    return lonely
+    return read_json(file, FolderFinder(file))
 
 
 def _lists(records: Sequence[Record]) -> dict[str, Iterable[dict[str, Any]]]:

@@ -1,0 +1,1 @@
+"""MDETR's JSON, which GoldG comes in."""
