@@ -15,7 +15,7 @@ def _checked(bench: Bench, change: Callable[[dict[str, Any]], object]) -> tuple[
 
 @fault("two images of one id")
 def repeated_ids(bench: Bench) -> str:
-    """Give two images one number."""
+    """Use one number for two images."""
 
     def change(document: dict[str, Any]) -> None:
         document["images"][1]["id"] = 1

@@ -186,7 +186,7 @@ def _reduced(kind: str, value: Tensor, reference: Tensor) -> Tensor:
 
 
 def _atol(case: Case, part: str) -> float | None:
-    """Give what the case allows for a part, if it says so."""
+    """Return what the case allows for a part, if it says so."""
     stated: dict[str, float] = case.facts.get("tolerances_atol", {})
     return stated.get(part)
 
@@ -211,7 +211,7 @@ def _known_images(case: Case, images: list[np.ndarray]) -> Iterator[Stage]:
 
 
 def _labels(case: Case, count: int) -> list[dict[int, list[int]]]:
-    """Give the tokens of each label, per image; one set of labels may serve all images."""
+    """Return the tokens of each label, per image; one set of labels may serve all images."""
     stated = case.facts["label_to_tokens"]
     per_image = stated if isinstance(stated, list) else [stated] * count
     return [{int(label): places for label, places in labels.items()} for labels in per_image]

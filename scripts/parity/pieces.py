@@ -205,7 +205,7 @@ def check_tokens(case: Case) -> Iterator[Stage]:
 
 
 def _places(offsets: Tensor, spans: list[list[int]]) -> list[int]:
-    """Give the tokens of a phrase, none where they were cut off."""
+    """Return the tokens of a phrase, none where they were cut off."""
     try:
         (row,) = positive_map(offsets, [[(start, end) for start, end in spans]])
     except ValueError:
@@ -215,7 +215,7 @@ def _places(offsets: Tensor, spans: list[list[int]]) -> list[int]:
 
 
 def _tokenizer() -> WordPieceTokenizer:
-    """Give the tokenizer of the released models, without a limit of length."""
+    """Return the tokenizer of the released models, without a limit of length."""
     with torch.device("meta"):
         _, tokenizer, _ = read_bert(BERT_BASE, load_weights=False)
     return WordPieceTokenizer(tokenizer, 10_000)

@@ -38,7 +38,7 @@ RULES = (
 
 
 def recipe_tensor(name: str, shape: tuple[int, ...]) -> Tensor:
-    """Give the value of a parameter, from its official name and its shape."""
+    """Return the value of a parameter, from its official name and its shape."""
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
     noise = np.random.Generator(np.random.PCG64(seed)).standard_normal(shape)
     kind, start, factor = next(

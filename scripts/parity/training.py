@@ -101,7 +101,7 @@ def _positives(case: Case, output: GroundingOutput, batch: Batch) -> Iterator[St
 
 
 def _gradients(model: GLIP) -> Gradients:
-    """Give the gradient of every parameter by official name, zeros where none reached it."""
+    """Return the gradient of every parameter by official name, zeros where none reached it."""
     gradients: Gradients = {}
     for name, parameter in model.named_parameters():
         gradient = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)

@@ -48,7 +48,7 @@ def decode(priors: Tensor, offsets: Tensor) -> Tensor:
 
 
 def inclusive(boxes: Tensor) -> Tensor:
-    """Give boxes [..., 4] the ends that official GLIP stores: one less on the right and below."""
+    """Return boxes [..., 4] with the ends of official GLIP: one less on the right and below."""
     return boxes - boxes.new_tensor([0.0, 0.0, 1.0, 1.0])
 
 

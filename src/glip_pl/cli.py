@@ -124,7 +124,7 @@ def _report(message: str, error: BaseException | None = None) -> int:
 
 
 def _of_the_system(error: OSError) -> str:
-    """Say what a disk, a folder or a file does not allow, and what can be done."""
+    """Return what a disk, a folder or a file does not allow, and what can be done."""
     where = f"{str(error.filename)[:_LONGEST]!r}: " if error.filename is not None else ""
     full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     closed = (errno.EROFS, errno.EACCES, errno.EPERM)

@@ -160,7 +160,7 @@ def _answered(found: Detections, variant: Variant) -> Detections:
 
 
 def _classes(truth: Truth) -> list[int]:
-    """Say which name each true box has; one that has several is taken for the first."""
+    """Return which name each true box has; one that has several is taken for the first."""
     shown: list[int] = truth.shows[~truth.crowd].int().argmax(1).tolist()
     return shown
 

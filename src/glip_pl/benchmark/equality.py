@@ -29,7 +29,7 @@ class Comparison:
     unmatched: int | None
 
     def lines(self) -> list[str]:
-        """Say it."""
+        """Return it in words."""
         found = [
             f"logits, or losses, differ by at most {self.values:.1e} of the largest; "
             f"sides of boxes by at most {self.boxes:.1e} pixels"

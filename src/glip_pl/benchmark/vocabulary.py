@@ -20,7 +20,7 @@ _QUALITIES = (
 
 
 def names_to_detect(count: int) -> list[str]:
-    """Give so many different names: 1,203 of them take 1.9 tokens on average, as LVIS's do.
+    """Return so many different names: 1,203 of them take 1.9 tokens on average, as LVIS's do.
 
     Raises:
         ValueError: There are not so many.

@@ -114,7 +114,7 @@ class Workload(ABC):
 
     @abstractmethod
     def result(self) -> Result:
-        """Give what it computes, to be compared."""
+        """Return what it computes, to be compared."""
 
     def ground(self, tokens: TokenBatch) -> GroundingOutput:
         """Run the whole model, and leave aside what it says of padded tokens."""
@@ -155,7 +155,7 @@ class Detect(Workload):
 
     @torch.no_grad()
     def result(self) -> Result:
-        """Give the head's output for the first prompt, and the detections where it is the only."""
+        """Return the head's output for the first prompt, and the detections if it is the only."""
         tokens = self.batch.tokens.select(slice(0, self.batch.chunk_sizes[0]))
         with self.autocast():
             output = self.ground(tokens)
@@ -209,7 +209,7 @@ class Train(Workload):
         self.model.zero_grad(set_to_none=True)
 
     def result(self) -> Result:
-        """Give the loss."""
+        """Return the loss."""
         with self.autocast():
             return Result(self._loss().detach()[None], torch.zeros(1), None)
 

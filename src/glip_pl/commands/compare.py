@@ -19,7 +19,7 @@ def compare(
     seed: int = 0,
     json: Path | None = None,
 ) -> None:
-    """Tell whether one test run is better than another, or only lucky with its images.
+    """Judge whether one test run is better than another, or only lucky with its images.
 
     Args:
         first: Folder of a test run, or its results.json.

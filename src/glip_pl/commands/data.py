@@ -155,7 +155,7 @@ def shards(source: str, target: str, *, root: str | None = None) -> None:
     place = Path(target)
     place.mkdir(parents=True, exist_ok=True)
     for line in write_shards(source, place, root=root):
-        print(line, flush=True)
+        write(line)
 
 
 def show(

@@ -196,7 +196,7 @@ class GroundingCLI(LightningCLI):
             raise ValueError(in_short(str(error))) from error
 
     def after_instantiate_classes(self) -> None:
-        """Give the model its weights, and a table to the end of the run."""
+        """Load the weights of the model, and add a table at the end of the run."""
         callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         callbacks.append(Closing(self._typed_data))
         new = self.config[self.config.subcommand].new

@@ -64,7 +64,7 @@ class EpochPlace:
 
 
 def step_size(trainer: Trainer, batch_size: int, before: int | None = None) -> str:
-    """Say what a step is in several processes, or in other ones than before, and what stays.
+    """Return what a step is in several processes, or in other ones than before, and what stays.
 
     Args:
         trainer: Within a fit.

@@ -41,7 +41,7 @@ def count_of(annotation_set: AnnotationSet) -> str:
 
 
 def describe(annotation_set: AnnotationSet, oriented: int) -> list[str]:
-    """Tell what a set holds that is no problem.
+    """Return what a set holds that is no problem.
 
     Args:
         annotation_set: The set.
@@ -83,7 +83,7 @@ def describe(annotation_set: AnnotationSet, oriented: int) -> list[str]:
 
 
 def _describe_ids(names: Mapping[int, str]) -> str:
-    """Say how categories are numbered: "1 to 90 with 10 gaps"."""
+    """Return how categories are numbered: "1 to 90 with 10 gaps"."""
     if not names:
         return "no categories"
     low, high = min(names), max(names)
@@ -104,7 +104,7 @@ def _table(counted: list[tuple[int, str]]) -> list[str]:
 
 
 def list_problems(problems: Problems) -> list[str]:
-    """Tell what of a split is left out or changed, by kind, with a few examples."""
+    """Return what of a split is left out or changed, by kind, with a few examples."""
     lines = []
     for kind, found in problems.items():
         shown = [_cut(example) for example in found[:_EXAMPLES]]
@@ -119,7 +119,7 @@ def _cut(example: str) -> str:
 
 
 def list_losses(writer: Format, sets: Mapping[str, AnnotationSet]) -> list[str]:
-    """Tell what a format has no place for, and what of the source is not read."""
+    """Return what a format has no place for, and what of the source is not read."""
     lost = writer.losses(sets)
     lines = [f"{writer.name} cannot hold {_LOSSES[kind].format(n)}" for kind, n in lost.items()]
     unread: Counter[str] = Counter()

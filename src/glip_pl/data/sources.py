@@ -21,7 +21,7 @@ _COCO_SHAPED = ("coco", "lvis", "mdetr")
 
 
 def is_coco_json(source: Path) -> bool:
-    """Tell whether a path is, or would have to be, one COCO-shaped JSON file."""
+    """Return whether a path is, or would have to be, one COCO-shaped JSON file."""
     if source.suffix != ".json" or source.is_dir():
         return False
     if not source.is_file():

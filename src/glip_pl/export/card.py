@@ -28,7 +28,7 @@ class Measured:
     scored_on: str = ""
 
     def lines(self) -> list[str]:
-        """Say it, a line for each value."""
+        """Return it, a line for each value."""
         apart = [
             f"{name:11} within {value:.1e} of PyTorch at sizes that the exporter did not see"
             for name, value in self.differences.items()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 def hints(names: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Say which names of a prompt are foreign to a model, in one line or none.
+    """Return which names of a prompt are foreign to a model, in one line or none.
 
     Args:
         names: Those of the prompt.

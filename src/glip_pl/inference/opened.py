@@ -84,7 +84,7 @@ class OpenedModel:
         return upload(self.save, repository, private=private)
 
     def hints(self, prompt: CompiledPrompt) -> list[str]:
-        """Say what a user should know who asks for this prompt, a line each."""
+        """Return what a user should know who asks for this prompt, a line each."""
         return hints(prompt.names, self.class_names)
 
     def _compile(

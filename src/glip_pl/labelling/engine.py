@@ -36,7 +36,7 @@ class Progress:
     started: float = field(default_factory=time.monotonic)
 
     def line(self) -> str:
-        """Say it in one line: images, images per second, time left."""
+        """Return it in one line: images, images per second, time left."""
         rate = self.done / max(time.monotonic() - self.started, 1e-6)
         left = round(max(self.images - self.done, 0) / rate) if rate else 0
         hours, minutes = left // 3600, left // 60 % 60

@@ -29,7 +29,7 @@ def rank_and_world(
 
 
 def local_device(device: str, environment: Mapping[str, str] = os.environ) -> str:
-    """Give each process of a machine a GPU of its own, where "auto" was asked for."""
+    """Choose a GPU of its own for each process of a machine, where "auto" was asked for."""
     place = environment.get("LOCAL_RANK") or environment.get("SLURM_LOCALID")
     if device != "auto" or place is None:
         return device

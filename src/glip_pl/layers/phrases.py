@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def same_phrase(numbers: Tensor, mask: Tensor) -> Tensor:
-    """Say which token may see which: the real ones of its own phrase, and itself.
+    """Return which token may see which: the real ones of its own phrase, and itself.
 
     Args:
         numbers: Phrase of each token, [B, M].

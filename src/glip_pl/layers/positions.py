@@ -30,7 +30,7 @@ def real_size(mask: Tensor) -> Tensor:
 
 
 def cell_mask(mask: Tensor, stride: int) -> Tensor:
-    """Say which cells of a level hold at least one real pixel.
+    """Return which cells of a level hold at least one real pixel.
 
     Args:
         mask: [B, H, W] over the padded input.

@@ -21,7 +21,7 @@ _BLOCK = 2**21
 
 
 def window_places(maps: Sequence[Tensor], chosen: Sequence[int], stride: int) -> Tensor:
-    """Say for every output position where its window stands, int32 [n, 5].
+    """Return for every output position where its window stands, int32 [n, 5].
 
     The columns are row and column of the window's centre, height and width of the map, and the row
     of the table that the map's first cell has, ring included.
@@ -117,7 +117,7 @@ def _(
 def table_convolution_backward(
     grad: Tensor, table: Tensor, offset: Tensor, mask: Tensor, kernel: Tensor, places: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Give the gradients of table, offset, mask and kernel; what was sampled is sampled again."""
+    """Return the gradients of table, offset, mask and kernel; what was sampled is sampled again."""
     taps = _Taps(offset, mask, places)
     weights = taps.weights(table.dtype)
     grad_kernel = torch.zeros_like(kernel, dtype=mask.dtype)

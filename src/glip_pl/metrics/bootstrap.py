@@ -22,7 +22,7 @@ def draws(num_images: int, samples: int, *, seed: int = 0) -> np.ndarray:
 
 
 def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Give the percentile interval of draws [S]; those that are nan were of no such object."""
+    """Return the percentile interval of draws [S]; those that are nan were of no such object."""
     low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 

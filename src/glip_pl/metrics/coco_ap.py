@@ -152,7 +152,7 @@ class DetectionAP(TableMetric):
 
 
 def _rows_per_image(image_ids: Tensor, images: Tensor) -> tuple[Tensor, ...]:
-    """Give, for each of the sorted images, the rows that belong to it."""
+    """Return, for each of the sorted images, the rows that belong to it."""
     position = torch.searchsorted(images, image_ids.contiguous())
     order = position.argsort(stable=True)
     return torch.split(order, position.bincount(minlength=len(images)).tolist())

@@ -171,7 +171,7 @@ class LVISAP(TableMetric):
         return _summary(np.array([*curves.values()])) | group_averages(averages, self.groups)
 
     def _kept(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Give boxes [n, 4], scores [n] and ids [n, 2] within the limits.
+        """Return boxes [n, 4], scores [n] and ids [n, 2] within the limits.
 
         The lower image id decides between equal scores, so that it does not matter which process
         saw which image.
@@ -186,7 +186,7 @@ class LVISAP(TableMetric):
 
 
 def _best_of_each(group: Tensor, scores: Tensor, limit: int) -> Tensor:
-    """Give the rows of the `limit` best scores of each group, best first; ties go by row."""
+    """Return the rows of the `limit` best scores of each group, best first; ties go by row."""
     order = scores.argsort(descending=True, stable=True)
     order = order[group[order].argsort(stable=True)]
     counts = torch.unique_consecutive(group[order], return_counts=True)[1]

@@ -33,4 +33,4 @@ class GroundingMetric(Metric):
 
     @abstractmethod
     def compute(self) -> dict[str, Tensor]:
-        """Give the named values over all images of all processes; -1 is undefined."""
+        """Return the named values over all images of all processes; -1 is undefined."""

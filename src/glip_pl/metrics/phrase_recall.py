@@ -21,7 +21,7 @@ RecallProtocol = Literal["any", "merged"]
 def recall_hits(
     guesses: Tensor, truth: Tensor, topk: Sequence[int], protocol: RecallProtocol = "any"
 ) -> Tensor:
-    """Tell for which k a phrase is found: one of its k best guesses overlaps its box by a half.
+    """Return for which k a phrase is found: one of its k best guesses overlaps its box by a half.
 
     Args:
         guesses: [D, 4], xyxy pixels in the frame of `truth`, best first.
@@ -123,7 +123,7 @@ class PhraseRecall(GroundingMetric):
         return {**named, "num_phrases": self.num_phrases[0]}
 
     def _rows(self, question: Question, truth: Truth, k: int) -> list[int]:
-        """Give the rows of the counts that phrase k goes into."""
+        """Return the rows of the counts that phrase k goes into."""
         types = set(truth.phrase_types[k]) if self.types and truth.phrase_types else set()
         unknown = types.difference(self.types)
         if unknown:

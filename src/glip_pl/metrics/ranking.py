@@ -135,7 +135,7 @@ def rank(found: Found, truth: Truth, num_images: int, flavour: Flavour = COCO) -
 def _match(
     boxes: np.ndarray, truth: np.ndarray, crowd: np.ndarray, ious: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give hits and ignored, Boolean [T, D], of the detections of one image, best first."""
+    """Return hits and ignored, Boolean [T, D], of the detections of one image, best first."""
     iou = _overlap(boxes, truth, crowd)
     hits = np.zeros((len(ious), len(boxes)), dtype=bool)
     ignored = np.zeros_like(hits)

@@ -27,7 +27,7 @@ _NOT_OF_THE_MODEL = ("optimizer", "schedule", "_instantiator")
 
 
 class StartFrom(Callback):
-    """Give the model the weights of a checkpoint at the start of a training, and nothing else.
+    """Load the weights of a checkpoint at the start of a training, and nothing else.
 
     Args:
         ckpt_path: A checkpoint that `glip fit` wrote of the same model.
@@ -103,7 +103,7 @@ class Run:
             )
 
     def _config(self, place: Place, command: str, **sets: Any) -> dict[str, Any]:
-        """Say which data are read and where results go."""
+        """Return which data are read and where results go."""
         logger = {"save_dir": str(self.folder), "name": place.entry.name, "version": command}
         return {
             "trainer": {"logger": {"init_args": logger}},
@@ -160,7 +160,7 @@ class Run:
         }
 
     def _described(self) -> dict[str, Any]:
-        """Give the arguments of the model."""
+        """Return the arguments of the model."""
         if self.weights is not None:
             described = read_weights(self.weights).hyper_parameters
         else:

@@ -97,7 +97,7 @@ class PromptReport:
     unspellable: Ids = ()
 
     def lines(self) -> list[str]:
-        """Say it in sentences: one about the size, then one about each kind of trouble."""
+        """Return it in sentences: one about the size, then one about each kind of trouble."""
         return [
             f"{_count(len(self.names), 'name')} in {_count(len(self.token_counts), 'prompt')}; "
             f"the longest has {max(self.token_counts)} tokens",
@@ -105,7 +105,7 @@ class PromptReport:
         ]
 
     def troubles(self) -> list[str]:
-        """Say in a sentence each what is odd about the names."""
+        """Return in a sentence each what is odd about the names."""
         found = []
         for groups, what in (
             (

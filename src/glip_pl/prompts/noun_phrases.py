@@ -147,7 +147,7 @@ def _may_be_noun(text: str) -> bool:
 
 
 def _span(phrase: list[_Word], kinds: list[_Kind]) -> Span | None:
-    """Give the characters of a finished phrase without places at its end; None for no thing."""
+    """Return the characters of a finished phrase without places at its end; None for no thing."""
     length = len(phrase)
     while length and phrase[length - 1].text in english.PLACES:
         length -= 1

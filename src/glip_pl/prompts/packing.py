@@ -33,7 +33,7 @@ def pack(costs: Sequence[int], room: int, most: int | None = None) -> list[range
 
 
 def _fill(costs: Sequence[int], room: int, most: int | None) -> list[range]:
-    """Give each group as many pieces as fit."""
+    """Fill each group with as many pieces as fit."""
     starts, left = [0], room
     for k, cost in enumerate(costs):
         if cost > left or (most is not None and k - starts[-1] == most):

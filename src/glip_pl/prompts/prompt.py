@@ -35,7 +35,7 @@ class Prompt:
         return tuple(" ".join(self.caption[a:b] for a, b in s) for s in self.tokens_positive)
 
     def shifted(self, by: int) -> tuple[tuple[Span, ...], ...]:
-        """Give the spans of each phrase once `by` characters stand before the caption."""
+        """Return the spans of each phrase once `by` characters stand before the caption."""
         return tuple(tuple((a + by, b + by) for a, b in spans) for spans in self.tokens_positive)
 
 
@@ -125,7 +125,7 @@ def mirror(prompt: Prompt) -> Prompt:
 
 
 def _like(model: str, word: str) -> str:
-    """Give a word the capitals of another."""
+    """Return a word with the capitals of another."""
     if model.isupper():
         return word.upper()
     return word.capitalize() if model[0].isupper() else word

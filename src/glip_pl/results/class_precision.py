@@ -48,11 +48,11 @@ class _Boxes:
     value: np.ndarray
 
     def chosen(self, rows: np.ndarray | slice) -> "_Boxes":
-        """Give some of the rows."""
+        """Return some of the rows."""
         return _Boxes(self.image[rows], self.category[rows], self.corners[rows], self.value[rows])
 
     def by_category(self, categories: Iterable[int]) -> "dict[int, _Boxes]":
-        """Give the rows of each category, in their order."""
+        """Return the rows of each category, in their order."""
         rows = self.chosen(self.category.argsort(kind="stable"))
         return {
             c: rows.chosen(slice(*np.searchsorted(rows.category, [c, c + 1]))) for c in categories
@@ -102,14 +102,14 @@ def class_precision(
 
 
 def class_names(run: Run) -> dict[int, str]:
-    """Give the name of each category id, with the id where several have the same name."""
+    """Return the name of each category id, with the id where several have the same name."""
     names = {int(i): name for i, name in run.manifest["categories"].items()}
     count = Counter(names.values())
     return {i: name if count[name] == 1 else f"{name} (id {i})" for i, name in names.items()}
 
 
 def class_groups(run: Run) -> dict[str, list[str]]:
-    """Give the classes of each group that the metric averages over ("rare"), by their names."""
+    """Return the classes of each group that the metric averages over ("rare"), by their names."""
     names = class_names(run)
     groups: Mapping[str, Sequence[int]] = run.manifest["metric"].get("groups", {})
     return {group: [names[i] for i in ids] for group, ids in groups.items()}
@@ -162,7 +162,7 @@ def _boxes(entries: Sequence[Mapping[str, Any]], position: Mapping[int, int], va
 
 
 def _best_of_each_image(found: _Boxes, limit: int) -> np.ndarray:
-    """Give the rows of the `limit` best scores of each image, in their order."""
+    """Return the rows of the `limit` best scores of each image, in their order."""
     order = np.lexsort((-found.value, found.image))
     starts = np.searchsorted(found.image[order], np.arange(found.image.max(initial=-1) + 1))
     place = np.arange(len(order)) - starts[found.image[order]]

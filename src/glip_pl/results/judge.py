@@ -113,7 +113,7 @@ def _class_score(name: str, first: ClassPrecision, second: ClassPrecision) -> Sc
 
 
 def _as_they_are(first: Run, second: Run) -> list[Score]:
-    """Give the scores of the results without intervals, where nothing can be judged anew."""
+    """Return the scores of the results without intervals, where nothing can be judged anew."""
     scores = []
     for name, value in first.metrics.items():
         other = second.metrics.get(name)
@@ -125,7 +125,7 @@ def _as_they_are(first: Run, second: Run) -> list[Score]:
 def _compare_precision(
     runs: Sequence[Run], units: Mapping[str, int], weights: np.ndarray
 ) -> tuple[list[Score], list[Score]]:
-    """Give AP over all classes and over groups of them, and the AP of each class that both have."""
+    """Return AP over all classes, over groups of them, and of each class that both have."""
     judged = [class_precision(run, units, weights) for run in runs]
     if not all(judged):
         return [], []
@@ -159,7 +159,7 @@ def _mean_of_defined(values: np.ndarray) -> np.ndarray:
 
 
 def _ratios(run: Run, units: Mapping[str, int], weights: np.ndarray) -> dict[str, np.ndarray]:
-    """Give each ratio [1 + S] of a metric that counts, summed over the drawn images."""
+    """Return each ratio [1 + S] of a metric that counts, summed over the drawn images."""
     described = run.manifest["metric"]
     settings = {name: value for name, value in described["settings"].items() if name != "types"}
     metric = RATIOS[described["class"]](**settings)

@@ -137,7 +137,7 @@ def _prompts(dataset: GroundingDataset, captions: Mapping[str, Sequence[int]]) -
 
 
 def _settings(metric: Metric) -> dict[str, Any]:
-    """Give the arguments that a metric keeps under their own names, as far as they are plain."""
+    """Return the arguments that a metric keeps under their own names, as far as they are plain."""
     named = {
         name: getattr(metric, name)
         for name in inspect.signature(type(metric).__init__).parameters
@@ -151,7 +151,7 @@ def _settings(metric: Metric) -> dict[str, Any]:
 
 
 def _groups(metric: Metric) -> dict[str, dict[str, list[int]]]:
-    """Give the category ids of the groups that a metric averages over, where it has any."""
+    """Return the category ids of the groups that a metric averages over, where it has any."""
     groups = getattr(metric, "groups", None)
     return {"groups": {name: sorted(ids) for name, ids in groups.items()}} if groups else {}
 
@@ -179,20 +179,20 @@ def _digest(record: Mapping[str, Any]) -> str:
 
 
 def _device(trainer: Trainer) -> str:
-    """Say in words what the run was on."""
+    """Return in words what the run was on."""
     root = trainer.strategy.root_device
     threads = f", {torch.get_num_threads()} threads each" if root.type == "cpu" else ""
     return f"{trainer.world_size} x {root.type} ({device_name(root)}{threads})"
 
 
 def _hashable(value: Tensor) -> Tensor:
-    """Give the same bytes in a type that NumPy knows, which bf16 is not."""
+    """Return the same bytes in a type that NumPy knows, which bf16 is not."""
     value = value.detach().cpu()
     return value.view(torch.int16) if value.dtype == torch.bfloat16 else value
 
 
 def _configuration(trainer: Trainer, task: GroundingTask) -> dict[str, Any]:
-    """Give all options of a run of the command line, or of the model where Python started it."""
+    """Return all options of a run of the command line, or of the model where Python started it."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, SaveConfigCallback):
             text = callback.parser.dump(callback.config, skip_none=False)

@@ -189,7 +189,7 @@ def _detections(seen: Sequence[Seen]) -> Iterator[dict[str, Any]]:
 
 
 def _rows(image: Seen, boxes: Tensor, phrases: Tensor) -> Iterator[dict[str, Any]]:
-    """Give each box [n, 4] xyxy, which shows the phrase [n], the form of COCO's results."""
+    """Return each box [n, 4] xyxy, which shows the phrase [n], the form of COCO's results."""
     sides = torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1).tolist()
     for k, sizes in zip(phrases.tolist(), sides, strict=True):
         category = int(image.phrase_ids[k])

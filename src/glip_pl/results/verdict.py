@@ -40,7 +40,7 @@ def print_runs(
     runs: Sequence[Mapping[str, Any]],
     unlike: Sequence[str],
 ) -> None:
-    """Say which run is A and which B, and in what circumstances they differ."""
+    """Write which run is A and which B, and in what circumstances they differ."""
     for letter, path, run in zip("AB", paths, runs, strict=True):
         weights = run["manifest"]["weights"]["sha256"][:12]
         console.print(f"[bold]{letter}[/bold]  {path.parent}  (weights {weights})", highlight=False)
@@ -99,7 +99,7 @@ def _most_different(classes: Sequence[Score]) -> list[Score]:
 
 
 def _verdict(score: Score, samples: int) -> str:
-    """Say in words what the interval of a score means."""
+    """Return in words what the interval of a score means."""
     way = "above" if score.difference >= 0 else "below"
     said = f"{score.name} of B is {abs(score.difference):.3f} {way} A"
     if score.low is None:

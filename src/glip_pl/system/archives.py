@@ -72,7 +72,7 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 def staging_of(archive: Path, folder: Path) -> Path:
-    """Give the folder in which an archive lies while it is unpacked."""
+    """Return the folder in which an archive lies while it is unpacked."""
     return folder / f".unpacking-{archive.name}"
 
 
@@ -121,7 +121,7 @@ def _in_tar(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[], IO[by
 
 
 def _safe(name: str, archive: Path) -> str:
-    """Give an entry's name, if it leads into the folder on every system."""
+    """Return an entry's name, if it leads into the folder on every system."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in (path.parts or ("",))[0]:
         raise ValueError(

@@ -190,7 +190,7 @@ def _noted(receipt: Path) -> dict[str, dict[str, Any]]:
 
 
 def _not_meant(url: str, file: Path) -> str | None:
-    """Say what came where a server answered with something else; None where it is as meant."""
+    """Return what came where a server answered with something else; None where it is as meant."""
     name = _file_name(url).lower()
     with file.open("rb") as opened:
         head = opened.read(1024).lstrip().lower()

@@ -9,7 +9,7 @@ _ROUNDING = 1.05
 
 
 def keep_ratio_size(size: tuple[int, int], short_side: int, max_side: int) -> tuple[int, int]:
-    """Give the size after a resize that keeps the ratio, rounded as official GLIP rounds.
+    """Return the size after a resize that keeps the ratio, rounded as official GLIP rounds.
 
     Args:
         size: (height, width) before.

@@ -26,7 +26,7 @@ def choose_device(asked: str) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """Say in words which GPU or processor a device is."""
+    """Return in words which GPU or processor a device is."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     cpus = Path("/proc/cpuinfo")

@@ -63,3 +63,4 @@ class _Complain(logging.Handler):
 
 def _write(text: str, stream: TextIO) -> None:
     stream.write(f"{wrapped(text) if stream.isatty() else text}\n")
+    stream.flush()  # Whoever watches a file sees how far it is.

@@ -31,7 +31,7 @@ def precision_by_score(
 def right_boxes(
     boxes: Tensor, phrases: Sequence[str], true_boxes: Tensor, true_phrases: Sequence[str]
 ) -> list[bool]:
-    """Say of each box [D, 4] whether a true box [G, 4] of the same words lies there."""
+    """Return for each box [D, 4] whether a true box [G, 4] of the same words lies there."""
     if not len(boxes) or not len(true_boxes):
         return [False] * len(boxes)
     overlap = box_iou(boxes, true_boxes) >= 0.5

@@ -40,7 +40,7 @@ class TextEncoder(nn.Module, ABC):
     names: list[str] | None = None
 
     def learn_names(self, names: Sequence[str]) -> None:
-        """Give a closed-set encoder its list of names; anything learned before is lost."""
+        """Hand a closed-set encoder its list of names; anything learned before is lost."""
         raise NotImplementedError(
             f"{type(self).__name__} reads any words and takes no list of names"
         )

@@ -184,7 +184,7 @@ def compare_phrases(
 def _showing_phrases(
     objects: Sequence[Objects], truths: Sequence[Truth], real: Tensor
 ) -> list[Objects]:
-    """Say of every box that can be learned which phrases it shows, in the place of tokens."""
+    """Return for every box that can be learned which phrases it shows, in the place of tokens."""
     showing = []
     for own, truth, row in zip(objects, truths, real, strict=True):
         shows = F.pad(truth.shows[~truth.crowd], (0, len(row) - truth.shows.shape[1]))

@@ -76,7 +76,7 @@ def box_giou_loss(predicted: Tensor, boxes: Tensor) -> Tensor:
 
 
 def token_target(matching: Tensor, box_tokens: Sequence[Tensor]) -> Tensor:
-    """Give each region the tokens of its box: T of the grounding loss.
+    """Return for each region the tokens of its box: T of the grounding loss.
 
     Args:
         matching: [B, N], index of each region's box, -1 for none.

@@ -19,7 +19,7 @@ class Schedule(ABC):
 
     @abstractmethod
     def __call__(self, progress: float) -> float:
-        """Give the factor of the base learning rate at a progress from 0 to 1."""
+        """Return the factor of the base learning rate at a progress from 0 to 1."""
 
 
 class Cosine(Schedule):
@@ -98,7 +98,7 @@ class OptimizerSettings:
     decayed: Literal["matrices", "all_but_biases"] = "matrices"
 
     def warmup(self, step: int) -> float:
-        """Give the factor of the learning rates at a step."""
+        """Return the factor of the learning rates at a step."""
         return min(1.0, 0.001 + 0.999 * step / max(self.warmup_steps, 1))
 
     def groups(self, model: nn.Module) -> list[dict[str, Any]]:

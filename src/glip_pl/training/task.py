@@ -185,7 +185,7 @@ class GroundingTask(Evaluated):
         torch.manual_seed(seed_of(self._seed, epoch, batch_idx, f"rank {self.global_rank}"))
 
     def on_fit_start(self) -> None:
-        """Say what is about to learn."""
+        """Log what is about to learn."""
         rank_zero_info(wrapped(summary(self.model, self.tuning.mode)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

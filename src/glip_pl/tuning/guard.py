@@ -59,7 +59,7 @@ class ForgettingGuard(Callback):
             path.write_text(json.dumps(self.report(), indent=1) + "\n")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say what was learned and what was kept."""
+        """Log what was learned and what was kept."""
         for line in self.lines():
             rank_zero_info(line)
 
@@ -75,7 +75,7 @@ class ForgettingGuard(Callback):
         return {"kept_sets": self._kept, "kept": kept, "history": self._history}
 
     def lines(self) -> list[str]:
-        """Say in a line per set how its score went, and which class lost most."""
+        """Return in a line per set how its score went, and which class lost most."""
         if not self._history:
             return []
         first, last = self._history[0]["scores"], self._history[-1]["scores"]

@@ -8,7 +8,7 @@ _COPIES = 3
 
 
 def summary(model: GLIP, mode: Mode) -> str:
-    """Say how much of a model learns, part by part, and how much memory the numbers take.
+    """Return how much of a model learns, part by part, and how much memory the numbers take.
 
     Features that wait for the backward pass come on top; they depend on the images.
     """

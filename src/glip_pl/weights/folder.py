@@ -132,7 +132,7 @@ def _tensors(state: Mapping[str, Tensor], sources: Mapping[str, Sequence[str]]) 
 
 
 def _separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give each tensor memory of its own, as safetensors asks."""
+    """Copy each tensor to memory of its own, as safetensors asks."""
     return {
         name: value if value.is_contiguous() and value.storage_offset() == 0 else value.clone()
         for name, value in state.items()

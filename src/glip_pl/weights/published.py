@@ -51,7 +51,7 @@ PUBLISHED = {
 
 
 def fetch(name: str, *, hub: str = HUB) -> Path:
-    """Give the local file of a released checkpoint, downloaded once.
+    """Return the local file of a released checkpoint, downloaded once.
 
     Args:
         name: A key of `PUBLISHED`.

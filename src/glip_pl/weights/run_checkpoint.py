@@ -70,7 +70,7 @@ def is_run_checkpoint(loaded: Any) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """Say why; torch's own words would advise to run the code that the file holds."""
+    """Return why; torch's own words would advise to run the code that the file holds."""
     text = str(error).lower()
     if isinstance(error, pickle.UnpicklingError) and ("weights" in text or "unsupported" in text):
         return "it holds more than numbers, and code in it is never run"

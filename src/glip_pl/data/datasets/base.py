@@ -129,7 +129,7 @@ class GroundingDataset(ABC):
         return found
 
     def find_folder(self, source: Path, folder: Path) -> FolderFinder:
-        """Say how the images of a lone JSON file are found: where `images` says, or near it."""
+        """Return how the images of a lone JSON file are found: where `images` says, or near it."""
         if self._has_own_images:
             return FolderFinder(source, only=folder)
         return FolderFinder(source, first=folder)

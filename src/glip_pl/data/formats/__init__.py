@@ -66,7 +66,7 @@ def detect_format(path: Path) -> Format:
 
 
 def _missing_piece(path: Path) -> str:
-    """Say what a path lacks that looks like a set of a known tool."""
+    """Return what a path lacks that looks like a set of a known tool."""
     if path.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar") and path.is_file():
         return f"{str(path)!r} is an archive; unpack it, and pass the folder. As it is, "
     if has_labels(path):

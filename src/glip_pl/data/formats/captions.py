@@ -42,7 +42,7 @@ class Captions(Format):
     holds: ClassVar[frozenset[str]] = frozenset({"captions"})
 
     def detect(self, path: Path) -> bool:
-        """Tell whether a file has pairs in its first line, or a folder captions beside images."""
+        """Return whether a file has pairs in its first line, or a folder captions beside images."""
         return bool(sources(path, _SUFFIXES, _has_pairs)) or _has_texts(path)
 
     def read(self, path: Path) -> Mapping[str, AnnotationSet]:

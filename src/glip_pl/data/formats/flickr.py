@@ -44,7 +44,7 @@ class FlickrEntities(Format):
     holds: ClassVar[frozenset[str]] = frozenset({"captions", "phrase_types"})
 
     def detect(self, path: Path) -> bool:
-        """Tell whether a folder has sentences and annotations."""
+        """Return whether a folder has sentences and annotations."""
         return (path / "Sentences").is_dir() and (path / "Annotations").is_dir()
 
     def read(self, path: Path) -> Mapping[str, AnnotationSet]:

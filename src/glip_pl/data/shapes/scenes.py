@@ -144,7 +144,7 @@ def relation_scene(rng: np.random.Generator, size: int, target: Pair) -> Scene:
 
 
 def relation_prompt(target: Pair, side: str, landmark: Pair) -> Prompt:
-    """Say which thing is meant; the phrase is the whole caption."""
+    """Return which thing is meant; the phrase is the whole caption."""
     caption = f"the {' '.join(target)} {side} the {' '.join(landmark)}"
     return Prompt(caption, (((0, len(caption)),),))
 

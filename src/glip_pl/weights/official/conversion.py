@@ -63,7 +63,7 @@ def from_official(state: Mapping[str, Tensor], model: GLIP, *, deep: bool) -> Co
 
 
 def to_official(model: GLIP, *, deep: bool) -> dict[str, Tensor]:
-    """Give the state dict that official GLIP would save for a model, constants included."""
+    """Return the state dict that official GLIP would save for a model, constants included."""
     state: dict[str, Tensor] = {}
     for name, value in model.state_dict().items():
         if not BUILT_HERE.match(name):

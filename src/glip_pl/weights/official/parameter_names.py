@@ -67,7 +67,7 @@ BLOCKS = {
 
 
 def official_name(name: str, *, deep: bool) -> str:
-    """Give the official name of one of our parameters.
+    """Return the official name of one of our parameters.
 
     Args:
         name: A name in the state dict of `GLIP`; not the scales of the levels, which are five

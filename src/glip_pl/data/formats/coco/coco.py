@@ -62,7 +62,7 @@ class Coco(Format):
     image_fields: ClassVar[type[ImageFields]] = ImageFields
 
     def detect(self, path: Path) -> bool:
-        """Tell by the keys at both ends of the JSON files; those of RefCOCO have references."""
+        """Recognise by the keys at both ends of JSON files; those of RefCOCO have references."""
         return not reference_files(path) and bool(self._candidates(path))
 
     def read(self, path: Path) -> Mapping[str, AnnotationSet]:
@@ -87,7 +87,7 @@ class Coco(Format):
             write_lists(path / "annotations" / f"{split}.json", self.entries(annotation_set))
 
     def _is_form(self, ends: bytes) -> bool:
-        """Tell from the first and last bytes of a JSON file."""
+        """Recognise from the first and last bytes of a JSON file."""
         keys = (b'"bbox"', b'"categories"', b'"file_name"')
         whole = len(ends) < PEEK  # Label Studio's notes.json has categories alone.
         if whole and b'"images"' not in ends:

@@ -76,7 +76,7 @@ class ColumnRecords(Sequence[Record]):
         return ColumnRecords(self.columns, rows, self._names and self._names.take(places))
 
     def with_names(self, names: Iterable[str]) -> "ColumnRecords":
-        """Give the records other file names, in their order."""
+        """Return the records with other file names, in their order."""
         return ColumnRecords(self.columns, self.rows, Texts.of(names))
 
     @property

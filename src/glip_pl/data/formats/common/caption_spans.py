@@ -27,7 +27,7 @@ def checked_spans(spans: Any, caption: str) -> tuple[Span, ...] | None:
 
 
 def phrase_of(caption: str, spans: tuple[Span, ...]) -> str:
-    """Give the words of a phrase; the parts of a split one are joined by a space."""
+    """Return the words of a phrase; the parts of a split one are joined by a space."""
     return " ".join(caption[start:end] for start, end in spans)
 
 

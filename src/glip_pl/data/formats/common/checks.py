@@ -97,7 +97,7 @@ def inside_image(box: Box, size: tuple[int, int]) -> tuple[Box | None, str | Non
 
 
 def file_problem(folder: str, name: str) -> str | None:
-    """Tell what is wrong with an image file's name, which comes from a file of anyone."""
+    """Return what is wrong with an image file's name, which comes from a file of anyone."""
     if os.path.isabs(name) or ".." in name.split("/"):
         return OUTSIDE_FOLDER
     return None if os.path.isfile(os.path.join(folder, name)) else MISSING_FILE

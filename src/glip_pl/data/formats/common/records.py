@@ -134,7 +134,7 @@ class Format(ABC):
 
     @abstractmethod
     def detect(self, path: Path) -> bool:
-        """Tell from names and first bytes, without reading much, whether a path is in this form."""
+        """Recognise a path of this form from names and first bytes, without reading much."""
 
     @abstractmethod
     def read(self, path: Path) -> Mapping[str, AnnotationSet]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def image_file(path: Path) -> Path | BytesIO:
-    """Give what Pillow opens an image from: the path itself, or the bytes out of a tar file.
+    """Return what Pillow opens an image from: the path itself, or the bytes out of a tar file.
 
     Raises:
         ValueError: The tar file has no such member.

@@ -33,7 +33,7 @@ class Cvat(Format):
     holds: ClassVar[frozenset[str]] = frozenset({"categories"})
 
     def detect(self, path: Path) -> bool:
-        """Tell by the first bytes of the XML files: annotations of several images or frames."""
+        """Recognise by the first bytes of XML files: annotations of several images or frames."""
         return bool(sources(path, (".xml",), _is_cvat))
 
     def read(self, path: Path) -> Mapping[str, AnnotationSet]:

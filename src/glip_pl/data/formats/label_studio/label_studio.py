@@ -48,7 +48,7 @@ class LabelStudio(Format):
     holds: ClassVar[frozenset[str]] = frozenset({"categories"})
 
     def detect(self, path: Path) -> bool:
-        """Tell by the first bytes of the JSON files: a list of tasks."""
+        """Recognise by the first bytes of the JSON files: a list of tasks."""
         return bool(sources(path, (".json",), _is_tasks))
 
     def read(self, path: Path) -> Mapping[str, AnnotationSet]:

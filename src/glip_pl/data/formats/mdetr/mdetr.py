@@ -45,7 +45,7 @@ class Mdetr(Format):
     holds: ClassVar[frozenset[str]] = frozenset({"captions", "crowd", "score", "phrase_types"})
 
     def detect(self, path: Path) -> bool:
-        """Tell whether an image entry at either end of a JSON file has a caption."""
+        """Return whether an image entry at either end of a JSON file has a caption."""
         return bool(sources(path, (".json",), _has_captions))
 
     def read(self, path: Path) -> Mapping[str, AnnotationSet]:

@@ -35,7 +35,7 @@ class Odvg(Format):
     holds: ClassVar[frozenset[str]] = frozenset({"categories", "captions"})
 
     def detect(self, path: Path) -> bool:
-        """Tell whether the first line of a file has detection or grounding of a file name."""
+        """Return whether the first line of a file has detection or grounding of a file name."""
         return bool(sources(path, _SUFFIXES, _is_odvg))
 
     def read(self, path: Path) -> Mapping[str, AnnotationSet]:

@@ -43,7 +43,7 @@ class OpenImages(Format):
     holds: ClassVar[frozenset[str]] = frozenset({"categories", "crowd", "score", "absent"})
 
     def detect(self, path: Path) -> bool:
-        """Tell by the names of tables and the columns of the first."""
+        """Recognise by the names of tables and the columns of the first."""
         return any(is_box_table(table) for table in _box_tables(path))
 
     def read(self, path: Path) -> Mapping[str, AnnotationSet]:

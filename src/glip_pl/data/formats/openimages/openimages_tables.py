@@ -20,7 +20,7 @@ _GROUP = "IsGroupOf"
 
 
 def is_box_table(file: Path) -> bool:
-    """Tell by the first line whether a file is a table of boxes."""
+    """Recognise by the first line whether a file is a table of boxes."""
     with file.open("rb") as opened:
         columns = opened.readline(1000).decode(errors="replace").strip().split(",")
     return set(_NEEDED) <= set(columns)

@@ -86,14 +86,14 @@ class InstanceWriter:
         self._boxes: dict[tuple[int, Box, int, bool], int] = {}
 
     def image_id(self, record: Record) -> int:
-        """Give the id of a record's image, which counts from 1."""
+        """Return the id of a record's image, which counts from 1."""
         if record.file_name not in self._images:
             image_id = self._images[record.file_name] = len(self._images) + 1
             self.document["images"].append(image_entry(record, image_id))
         return self._images[record.file_name]
 
     def annotation_id(self, annotation: Annotation, image_id: int) -> tuple[int, int]:
-        """Give the id of a box, which counts from 1, and its category."""
+        """Return the id of a box, which counts from 1, and its category."""
         category = self._free if annotation.category is None else annotation.category
         key = (image_id, annotation.box, category, annotation.crowd)
         if key not in self._boxes:

@@ -34,7 +34,7 @@ class RefCoco(Format):
     holds: ClassVar[frozenset[str]] = frozenset({"categories", "captions", "crowd"})
 
     def detect(self, path: Path) -> bool:
-        """Tell whether a path is a file of references, or a folder with one, by its name."""
+        """Return whether a path is a file of references, or a folder with one, by its name."""
         return bool(reference_files(path))
 
     def read(self, path: Path) -> Mapping[str, AnnotationSet]:

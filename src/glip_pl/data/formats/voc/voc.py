@@ -40,7 +40,7 @@ class Voc(Format):
     holds: ClassVar[frozenset[str]] = frozenset({"categories", "crowd"})
 
     def detect(self, path: Path) -> bool:
-        """Tell whether a folder has VOC's XML beside lists or pictures."""
+        """Return whether a folder has VOC's XML beside lists or pictures."""
         return find_layout(path) is not None
 
     def read(self, path: Path) -> Mapping[str, AnnotationSet]:

@@ -77,7 +77,7 @@ class WebDatasetShards(Format):
         self.max_bytes = max_bytes
 
     def detect(self, path: Path) -> bool:
-        """Tell whether a path is a tar file or a folder with some."""
+        """Return whether a path is a tar file or a folder with some."""
         return bool(_shards(path))
 
     def read(self, path: Path) -> Mapping[str, AnnotationSet]:

@@ -124,7 +124,7 @@ def read_description(path: Path) -> Description:
 
 
 def _describes(file: Path) -> bool:
-    """Tell from the first bytes whether a file describes a YOLO set."""
+    """Recognise from the first bytes whether a file describes a YOLO set."""
     if file.suffix not in (".yaml", ".yml", ".data") or not file.is_file():
         return False
     with file.open("rb") as opened:

@@ -38,7 +38,7 @@ class Yolo(Format):
     holds: ClassVar[frozenset[str]] = frozenset({"categories"})
 
     def detect(self, path: Path) -> bool:
-        """Tell whether a path is a description, or a folder with one or with names and labels."""
+        """Return whether a path is a description, or a folder with one or with names and labels."""
         return find_description(path) is not None
 
     def read(self, path: Path) -> Mapping[str, AnnotationSet]:
