@@ -32,6 +32,7 @@ COMMANDS = {
     "blend": "average two models, from one to the other",
     "adapter": "keep what LoRA learned apart from its base, and add it again",
     "odinw": "evaluate a model on ODinW's data sets, with few images or none",
+    "reproduce": "test a published checkpoint as it was published",
     "convert": "turn weights of any kind into a folder, and official GLIP's back",
     "export": "write a model as ONNX, to detect without PyTorch",
     "serve": "answer images and prompts by HTTP, with a page to try it",
