@@ -3,7 +3,7 @@
 import logging
 import sys
 
-from glip_pl.system.screen import complain, show_warnings, wrapped, write
+from glip_pl.system.screen import complain, next_command, show_warnings, wrapped, write
 
 
 def terminal(monkeypatch, name):
@@ -36,6 +36,15 @@ def test_a_path_is_never_torn_apart(capsys, monkeypatch):
     complain("see " + "x" * 100)
 
     assert capsys.readouterr().err.splitlines()[-1].strip() == "x" * 100
+
+
+def test_the_next_command_is_one_that_the_shell_finds(monkeypatch):
+    monkeypatch.setattr(sys, "argv", [".venv/bin/glip", "fit"])
+    monkeypatch.setenv("PATH", "")
+
+    assert next_command("glip", "test", "--data=my set") == (
+        "next:    .venv/bin/glip test '--data=my set'"
+    )
 
 
 def test_warnings_fit_too_and_come_once(capsys, monkeypatch):

@@ -6,8 +6,10 @@ they stay whole, one fact a line, as programs want to read them.
 
 import logging
 import shlex
+import shutil
 import sys
 import textwrap
+from pathlib import Path
 from typing import TextIO
 
 WIDTH = 80
@@ -37,8 +39,16 @@ def complain(*texts: str) -> None:
 
 
 def next_command(*words: str) -> str:
-    """Return a line that says what to type next, which a shell can read however it is wrapped."""
+    """Return a line that says what to type next, which a shell can read however it is wrapped.
+
+    Args:
+        words: The command and its options. One that no shell would find, such as the
+            ``.venv/bin/glip`` that `make` runs, is named by its path.
+    """
     lines, room = [""], WIDTH - len("next:    ") - 2
+    called = Path(sys.argv[0])
+    if called.name == words[0] and shutil.which(words[0]) is None:
+        words = (str(called), *words[1:])
     for word in map(shlex.quote, words):
         if lines[-1] and len(lines[-1]) + 1 + len(word) > room:
             lines.append("")
