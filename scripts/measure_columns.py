@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-CATEGORIES, PER_FOLDER = 365, 34_000
+CATEGORIES, PER_FOLDER, FIRST_IMAGE = 365, 34_000, 1_000_000
 STEPS = ("first", "later", "workers")
 
 
@@ -51,37 +51,46 @@ def write_set(root: Path, images: int, boxes: int) -> None:
     """Write COCO's JSON, boxes in no order, and empty image files; nothing if it is there."""
     if (root / "a.json").exists():
         return
-    generator = np.random.default_rng(0)
     names = [f"patch{i // PER_FOLDER}/objects365_v1_{i:08d}.jpg" for i in range(images)]
+    for folder in dict.fromkeys(name.partition("/")[0] for name in names):
+        (root / "images" / folder).mkdir(parents=True, exist_ok=True)
     for name in names:
-        if name.endswith(f"{0:08d}.jpg") or int(name[-12:-4]) % PER_FOLDER == 0:
-            (root / "images" / name).parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(root / "images" / name, os.O_CREAT | os.O_WRONLY))
-    with (root / "new.json").open("w") as file:
-        entries = (
-            {"id": i, "file_name": n, "height": 480, "width": 640} for i, n in enumerate(names)
-        )
-        file.write('{"images": [' + ", ".join(map(json.dumps, entries)) + '], "annotations": [')
-        for start in range(0, boxes, 100_000):
-            count = min(100_000, boxes - start)
-            numbers = zip(
-                range(start, start + count),
-                generator.integers(images, size=count).tolist(),
-                generator.integers(1, CATEGORIES + 1, size=count).tolist(),
-                *(generator.uniform(1, 300, (4, count)).round(2).tolist()),
-                strict=True,
-            )
-            file.write(", " * (start > 0))
-            file.write(
-                ", ".join(
-                    f'{{"id": {i}, "image_id": {image}, "category_id": {category}, "iscrowd": 0, '
-                    f'"area": {w * h:.2f}, "bbox": [{x}, {y / 2:.2f}, {w}, {h / 2:.2f}]}}'
-                    for i, image, category, x, y, w, h in numbers
-                )
-            )
-        categories = [{"id": i, "name": f"thing {i}"} for i in range(1, CATEGORIES + 1)]
-        file.write(f'], "categories": {json.dumps(categories)}}}')
+    size = {"height": 480, "width": 640}
+    entries = ({"id": FIRST_IMAGE + i, "file_name": n} | size for i, n in enumerate(names))
+    categories = [{"id": i, "name": f"thing {i}"} for i in range(100, 100 + CATEGORIES)]
+    with (root / "new.json").open("wb") as file:
+        file.write(b'{"images": [' + ", ".join(map(json.dumps, entries)).encode())
+        file.write(b'], "annotations": [')
+        for start in range(0, boxes, 1_000_000):
+            count = min(1_000_000, boxes - start)
+            file.write(box_entries(start, count, images)[2 * (start == 0) :])
+        file.write(f'], "categories": {json.dumps(categories)}}}'.encode())
     (root / "new.json").rename(root / "a.json")
+
+
+def box_entries(start: int, count: int, images: int) -> bytes:
+    """Write random boxes, each behind a comma: numbers of so many digits, filled in by columns."""
+    generator = np.random.default_rng(start)
+    text = (
+        ', {"id": 000000000, "image_id": 0000000, "category_id": 000, "iscrowd": 0, '
+        '"area": 00000.00, "bbox": [000.00, 000.00, 000.00, 000.00]}'
+    )
+    sides = generator.integers(10_000, (30_000, 20_000, 30_000, 28_000), (count, 4)).T
+    columns = [
+        (9, np.arange(start, start + count) + 100_000_000),
+        (7, generator.integers(images, size=count) + FIRST_IMAGE),
+        (3, generator.integers(CATEGORIES, size=count) + 100),
+        (1, np.zeros(count, np.int64)),  # No crowd.
+        (7, sides[2] * sides[3] // 100),
+        *((5, side) for side in sides),
+    ]
+    table = np.tile(np.frombuffer(text.encode(), np.uint8), (count, 1))
+    places = iter([place for place, letter in enumerate(text) if letter == "0"])
+    for width, numbers in columns:
+        for power in range(width - 1, -1, -1):
+            table[:, next(places)] = 48 + numbers // 10**power % 10
+    return table.tobytes()
 
 
 def loaded(root: Path):

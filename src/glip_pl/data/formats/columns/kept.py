@@ -122,7 +122,7 @@ def _load(place: Path, source: Path) -> AnnotationSet | None:
         return None
     stamp = _stamp(source)
     if held["stamp"] != stamp:
-        if held["stamp"][0] != stamp[0] or held["digest"] != _digest(source):
+        if held["stamp"][0] != stamp[0] or held["digest"] != digest_of(source):
             return None
         with suppress(OSError):
             _write(place, {**held, "stamp": stamp})
@@ -139,7 +139,7 @@ def _load(place: Path, source: Path) -> AnnotationSet | None:
 
 
 def _read_and_keep(source: Path, read: Read, folder: Path, key: str) -> AnnotationSet:
-    log.warning("%s is read once, which takes a minute for a gigabyte or two", source)
+    log.warning("%s is large: it is read once, and kept in %s for later runs", source, folder)
     for rest in folder.glob(f".{key}.*"):  # Of a process that was killed, since none has the lock.
         shutil.rmtree(rest, ignore_errors=True)
     place = Path(tempfile.mkdtemp(dir=folder, prefix=f".{key}."))
@@ -195,8 +195,8 @@ def _stamp(source: Path) -> list[int]:
     return [told.st_size, told.st_mtime_ns]
 
 
-def _digest(source: Path) -> str:
-    """Hash a file as `json_walk` does while it reads."""
+def digest_of(source: Path) -> str:
+    """Hash the content of a file, as `json_walk` does while it reads."""
     with source.open("rb") as opened:
         return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 

@@ -8,12 +8,16 @@ The number of a line is the id of its image.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from glip_pl.data.annotations import Problems
+from glip_pl.data.formats.columns.builder import ColumnsBuilder
+from glip_pl.data.formats.columns.kept import digest_of, kept_set
 from glip_pl.data.formats.common import checks
 from glip_pl.data.formats.common.caption_spans import phrase_of
 from glip_pl.data.formats.common.checks import note
@@ -74,11 +78,31 @@ def _is_odvg(file: Path) -> bool:
 
 
 def _read_file(file: Path) -> AnnotationSet:
-    problems: Problems = {}
     names = _label_map(file)
+
+    def read(place: Path | None) -> tuple[AnnotationSet, str]:
+        return _read_lines(file, dict(names), place), digest_of(file)
+
+    return kept_set(file, f"odvg {sorted(names.items())}", read)
+
+
+def _read_lines(file: Path, names: dict[int, str], place: Path | None) -> AnnotationSet:
+    problems: Problems = {}
     first = (str(line.get("filename")) for _, line in json_lines(file, {}))
     folder = ImageFolder.near(file, first, problems)
-    records = []
+    builder = ColumnsBuilder(place)
+    builder.add(_records(file, folder, names, problems))
+    records = builder.finish()
+    certain = np.array([folder.is_certain(name) for name in records.file_names()], bool)
+    return AnnotationSet(
+        folder.path, records.take(certain), dict(sorted(names.items())), problems=problems
+    )
+
+
+def _records(
+    file: Path, folder: ImageFolder, names: dict[int, str], problems: Problems
+) -> Iterator[Record]:
+    """Walk over the lines that have something to learn from; `names` gains those of their own."""
     for number, line in json_lines(file, problems):
         where = f"line {number}"
         try:
@@ -91,11 +115,7 @@ def _read_file(file: Path) -> AnnotationSet:
             annotations = read_instances(line, size, names, problems, where)
             caption, regions = read_regions(line, size, names, problems, where)
             if caption is not None or "detection" in line:
-                both = (*annotations, *regions)
-                records.append(Record(number, found, size, both, caption))
-    return AnnotationSet(
-        folder.path, folder.certain(records), dict(sorted(names.items())), problems=problems
-    )
+                yield Record(number, found, size, (*annotations, *regions), caption)
 
 
 def _label_map(file: Path) -> dict[int, str]:
