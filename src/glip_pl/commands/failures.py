@@ -37,8 +37,8 @@ _KNOWN = (
     ),
     (
         r"DataLoader worker \(pid.* exited unexpectedly",
-        "a loader process ended without a word; use --data.num_workers=0 to see why, or "
-        f"{_FEWER} where memory is short",
+        "a loader process ended without a word, as one does that the system kills when memory "
+        f"runs out; {_FEWER}, or use --data.num_workers=0 to see why",
     ),
     (
         r"out of memory|can't allocate memory|Cannot allocate memory|Unable to allocate",

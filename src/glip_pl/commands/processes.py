@@ -5,6 +5,8 @@ import sys
 import threading
 import time
 
+# The variable by which a process knows the first one, which Lightning copies to those it starts.
+_FIRST = "GLIP_PL_FIRST_PROCESS"
 _EVERY = 1.0
 # What a process may need to end by itself, once the one that started it is done.
 _GRACE = 15.0
@@ -15,8 +17,11 @@ def follow_the_first() -> None:
 
     Otherwise it waits up to half an hour, with its device, for a process that was killed.
     """
-    if "LOCAL_RANK" in os.environ and "TORCHELASTIC_RUN_ID" not in os.environ:
-        first = os.getppid()
+    if "LOCAL_RANK" not in os.environ:
+        os.environ[_FIRST] = str(os.getpid())
+    elif "TORCHELASTIC_RUN_ID" not in os.environ:
+        # The first may be gone before this process is far enough to ask for its parent.
+        first = int(os.environ.get(_FIRST, os.getppid()))
         threading.Thread(target=_follow, args=(first,), daemon=True).start()
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from glip_pl.structures import Batch
+from glip_pl.training.sharding import whole
 from glip_pl.training.stop import agree
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class SkipNonFinite(Callback):
         gradients = [p.grad for p in parameters if p.grad is not None]
         finite = torch.tensor(True) if loss is None else loss
         if gradients and not _scaler_decides(trainer):
-            finite = finite & torch.nn.utils.get_total_norm(gradients).isfinite()
+            finite = finite & whole(torch.nn.utils.get_total_norm(gradients)).isfinite()
         if not agree(trainer, int(not finite))[0]:
             self._in_row = 0
             return

@@ -31,6 +31,7 @@ from glip_pl.training.evaluation import Evaluated
 from glip_pl.training.losses import LossWeights
 from glip_pl.training.names import refuse_other_names
 from glip_pl.training.optim import Cosine, OptimizerSettings, Plateau, Schedule, configured
+from glip_pl.training.sharding import deal, gather, refuse_averages, shard
 from glip_pl.tuning import Tuning
 from glip_pl.tuning.checkpoint import fold, unfold
 from glip_pl.tuning.fixed_prompt import tuned_prompt
@@ -137,6 +138,10 @@ class GroundingTask(Evaluated):
         if not self._is_tuned:
             self.tuning.prepare(self.model, lambda: tuned_prompt(self._data, self.model.text))
             self._is_tuned = True
+            if self.device_mesh is not None:
+                refuse_averages(self.trainer.callbacks)  # type: ignore[attr-defined]
+                beside = () if self.denoising is None else (self.denoising,)
+                shard(self.model, self.device_mesh["data_parallel"], *beside)
 
     def setup(self, stage: str) -> None:
         """Connect the data module with the text encoder, and make the metrics of a stage."""
@@ -183,6 +188,14 @@ class GroundingTask(Evaluated):
         loop: Any = self.trainer.fit_loop  # Lightning types its counters too loosely.
         epoch = loop.epoch_progress.current.processed
         torch.manual_seed(seed_of(self._seed, epoch, batch_idx, f"rank {self.global_rank}"))
+
+    def on_validation_start(self) -> None:
+        """Gather what is dealt to processes, where it is."""
+        gather(self.model)
+
+    def on_validation_end(self) -> None:
+        """See `on_validation_start`."""
+        deal(self.model)
 
     def on_fit_start(self) -> None:
         """Log what is about to learn."""
