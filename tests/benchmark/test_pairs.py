@@ -1,7 +1,7 @@
 """Models of the Grounding DINO family beside transformers."""
 
-import dino_oracle as small
 import pytest
+from parity import dino_oracle as small
 
 from glip_pl.benchmark.pairs import PairReport, show_pairs, time_pairs
 from glip_pl.benchmark.published import ARCHITECTURES

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-import dino_oracle as small
 import pytest
+from parity import dino_oracle as small
 
 from glip_pl.commands.described_model import described_model
 from glip_pl.configs.names import BASE, DescribedModel, expand

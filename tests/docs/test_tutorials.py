@@ -10,12 +10,12 @@ import shlex
 import shutil
 from pathlib import Path
 
-import dino_oracle
 import pytest
 import torch
 import yaml
 from helpers import ROOT, write_coco, write_image
 from official import TINY, official_state, take_tiny_bert
+from parity import dino_oracle
 
 from glip_pl.cli import main
 from glip_pl.configs import names

@@ -1,9 +1,9 @@
 """What works for GLIP works for small models of the Grounding DINO family."""
 
-import dino_oracle as small
 import numpy as np
 import pytest
 import torch
+from parity import dino_oracle as small
 from PIL import Image
 
 import glip_pl

@@ -2,9 +2,9 @@
 
 import json
 
-import dino_oracle
 import pytest
 from helpers import write_coco
+from parity import dino_oracle
 
 from glip_pl.cli import main
 from glip_pl.results import reproduce

@@ -3,10 +3,10 @@
 import copy
 from dataclasses import dataclass, replace
 
-import dino_oracle as small
 import pytest
 import torch
 from helpers import Target, make_target
+from parity import dino_oracle as small
 from safetensors.torch import load_file
 from transformers.loss.loss_grounding_dino import (
     GroundingDinoHungarianMatcher,

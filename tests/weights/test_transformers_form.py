@@ -1,10 +1,10 @@
 import json
 
-import dino_oracle as small
 import pytest
 import torch
 import yaml
 from helpers import CONFIGS
+from parity import dino_oracle as small
 from safetensors.torch import load_file, save_file
 from transformers import GroundingDinoForObjectDetection, MMGroundingDinoForObjectDetection
 

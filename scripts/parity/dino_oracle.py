@@ -13,6 +13,7 @@ from transformers import (
     MMGroundingDinoConfig,
     MMGroundingDinoForObjectDetection,
 )
+from transformers.utils import logging
 
 from fusion_plugins.dino import DinoFusion
 from glip_pl.backbones import ChannelMapper, SwinBackbone
@@ -30,7 +31,7 @@ QUERIES = 30
 
 
 def oracle(family: str, **changes: object) -> nn.Module:
-    """A small model of transformers in which every parameter matters, in evaluation mode."""
+    """Make a small model of transformers in which every parameter matters, in evaluation mode."""
     torch.manual_seed(0)
     successor = family == "mm-grounding-dino"
     shares = {"decoder_bbox_embed_share": False, "decoder_cls_embed_share": False}
@@ -75,12 +76,13 @@ def oracle(family: str, **changes: object) -> nn.Module:
 
 
 def tokenizer():
-    """The vocabulary of bert-base-uncased, which MiniLM has."""
+    """Open the vocabulary of bert-base-uncased, which MiniLM has."""
     return AutoTokenizer.from_pretrained(_minilm_directory())
 
 
 def save(model: nn.Module, folder: Path) -> Path:
     """Write a model of transformers and its tokenizer as a hub has them."""
+    logging.disable_progress_bar()
     model.save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     return folder
@@ -90,13 +92,14 @@ class PaddedSines(DinoFusion):
     """Boxes for the positions of queries as the oracle takes them: of the padded input."""
 
     def box_sines(self, boxes: Tensor, grid: CellGrid) -> Tensor:
+        """Compute them in parts of the padded image."""
         height, width = grid.sizes[0]
         ratio = grid.extent[:, 0] / grid.extent.new_tensor([width, height])
         return interleaved_sines(boxes * ratio.repeat(1, 2)[:, None], self.d_model // 2, SLOW)
 
 
 def ours(model: nn.Module, folder: Path) -> GLIP:
-    """The same model here, with positions of queries as the oracle has them."""
+    """Make the same model here, with positions of queries as the oracle has them."""
     config = model.config
     successor = config.model_type == "mm-grounding-dino"
     own = GLIP(
@@ -141,7 +144,7 @@ class Inputs:
     tokens: TokenBatch
 
     def for_oracle(self, own: GLIP) -> dict[str, Tensor]:
-        """The same in the words of transformers."""
+        """Say the same in the words of transformers."""
         return {
             "pixel_values": own.backbone.normalise(self.images, self.mask),
             "pixel_mask": self.mask.long(),
@@ -151,7 +154,7 @@ class Inputs:
 
 
 def inputs(own: GLIP, names: tuple[tuple[str, ...], ...] = ()) -> Inputs:
-    """Noise of 128x192 pixels, of which the second image has 128x128."""
+    """Make noise of 128x192 pixels, of which the second image has 128x128."""
     generator = torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (2, 3, 128, 192), generator=generator, dtype=torch.uint8)
     mask = torch.ones(2, 128, 192, dtype=torch.bool)
