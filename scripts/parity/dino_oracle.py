@@ -144,7 +144,7 @@ class Inputs:
     tokens: TokenBatch
 
     def for_oracle(self, own: GLIP) -> dict[str, Tensor]:
-        """Say the same in the words of transformers."""
+        """Return the same in the words of transformers."""
         return {
             "pixel_values": own.backbone.normalise(self.images, self.mask),
             "pixel_mask": self.mask.long(),
