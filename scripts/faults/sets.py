@@ -90,7 +90,7 @@ def a_million_boxes(bench: Bench) -> str:
     check, train = _checked(bench, change)
     check.done("5,000|5000", status=1)
     train.done("5,000|5000")
-    return "5,000 are kept, the rest is counted, by check and by training"
+    return "the image is left out and counted, by check and by training"
 
 
 @fault("a VOC folder whose <filename> names a folder, too")

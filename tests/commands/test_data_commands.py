@@ -11,6 +11,7 @@ from PIL import Image, ImageFile
 
 from glip_pl.cli import main
 from glip_pl.commands import data as commands
+from glip_pl.data import sources
 from glip_pl.data.formats import FORMATS
 from glip_pl.data.formats.common import image_files
 from glip_pl.inference import sheet as sheet_maker
@@ -413,3 +414,15 @@ def test_an_unknown_split_is_answered_with_the_known_ones(tmp_path, capsys):
 
     assert run("show", tmp_path, "--split=test") == 2
     assert "no split 'test'; --split is one of train" in capsys.readouterr().err
+
+
+def test_check_counts_an_image_of_more_boxes_than_training_takes(tmp_path, capsys, monkeypatch):
+    write_coco(tmp_path, {"a.png": [(1, (1, 2, 3, 4))] * 3, "b.png": []}, names={1: "cat"})
+    monkeypatch.setattr(sources, "MOST_BOXES", 2)
+
+    with pytest.raises(SystemExit):
+        main(["data", "check", str(tmp_path)])
+
+    told = capsys.readouterr().out
+    assert "1 left out: image with more than" in told
+    assert "a.png: 3 boxes" in told

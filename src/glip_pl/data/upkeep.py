@@ -10,6 +10,7 @@ from glip_pl.data.formats import FORMATS, AnnotationSet, Format, detect_format
 from glip_pl.data.formats.common.checks import CHANGES
 from glip_pl.data.formats.common.doubts import doubts_of
 from glip_pl.data.read_back import refuse_other
+from glip_pl.data.sources import without_crowded
 
 QUARANTINE = "quarantine.json"
 
@@ -36,7 +37,8 @@ def read_sets(path: str, name: str | None) -> tuple[Format, dict[str, Annotation
         raise ValueError(f"there is no file or folder {path!r}; correct the path")
     form = detect_format(source) if name is None else named_format(name)
     sets = form.read(source)
-    found = {split: sets[split] for split in sorted(sets, key=_split_order)}
+    # As in training, so that all commands say the same of a set.
+    found = {split: without_crowded(sets[split]) for split in sorted(sets, key=_split_order)}
     for held in found.values():
         held.problems.update(doubts_of(held))
     return form, found
