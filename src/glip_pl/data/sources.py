@@ -101,20 +101,14 @@ def with_images(found: AnnotationSet, folder: Path) -> AnnotationSet:
     problems = {kind: list(told) for kind, told in found.problems.items()}
     lost: Problems = {}
     images = ImageFolder.at(folder, records.file_names(), lost)
-    kept, other = np.zeros(len(records), bool), dict[int, str]()
-    for place, written in enumerate(records.file_names()):
-        in_tar = ".tar/" in written and any(
-            p.suffix == ".tar" and p.is_file() for p in (folder / written).parents
+
+    def find(_: int, name: str) -> str | None:
+        in_tar = ".tar/" in name and any(
+            p.suffix == ".tar" and p.is_file() for p in (folder / name).parents
         )
-        name = written if in_tar else images.find(written)
-        kept[place] = name is not None
-        if name is not None and name != written:
-            other[place] = name
-    if other:
-        records = records.with_names(
-            other.get(place, name) for place, name in enumerate(records.file_names())
-        )
-    records = records.take(kept)
+        return name if in_tar else images.find(name)
+
+    records = records.with_files(find)
     certain = [images.is_certain(name) for name in records.file_names()]
     for kind, told in lost.items():
         problems[kind] = [*problems.get(kind, []), *(str(folder / name) for name in told)]

@@ -152,18 +152,9 @@ def found_images(
         The images whose file is certain, with the names that the files have below the folder.
     """
     within = [(sources or {}).get(i, "") for i in images.image_ids.tolist()] if sources else []
-    kept = np.zeros(len(images), bool)
-    other: dict[int, str] = {}
-    for place, name in enumerate(images.file_names()):
-        found = folder.find(name, within[place] if within else "")
-        kept[place] = found is not None
-        if found is not None and found != name:
-            other[place] = found
-    if other:
-        images = images.with_names(
-            other.get(place, name) for place, name in enumerate(images.file_names())
-        )
-    images = images.take(kept)
+    images = images.with_files(
+        lambda place, name: folder.find(name, within[place] if within else "")
+    )
     certain = [folder.is_certain(name) for name in images.file_names()]
     return images.take(np.array(certain, bool))
 

@@ -6,7 +6,7 @@ that would say nothing ("score" where no box has one) are not there.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -78,6 +78,23 @@ class ColumnRecords(Sequence[Record]):
     def with_names(self, names: Iterable[str]) -> "ColumnRecords":
         """Return the records with other file names, in their order."""
         return ColumnRecords(self.columns, self.rows, Texts.of(names))
+
+    def with_files(self, find: Callable[[int, str], str | None]) -> "ColumnRecords":
+        """Keep the records whose image file is found, under the name that it is found by.
+
+        Args:
+            find: Returns that name for the place of a record and its name; None for no file.
+        """
+        kept, other = np.zeros(len(self), bool), dict[int, str]()
+        for place, name in enumerate(self.file_names()):
+            found = find(place, name)
+            kept[place] = found is not None
+            if found is not None and found != name:
+                other[place] = found
+        if not other:
+            return self.take(kept)
+        names = (other.get(place, name) for place, name in enumerate(self.file_names()))
+        return self.with_names(names).take(kept)
 
     @property
     def image_ids(self) -> Array:
