@@ -32,6 +32,13 @@ def test_without_weights_nothing_is_described():
     assert described_model(["--data=shapes"]) is None
 
 
+@pytest.mark.parametrize("trust", ["my.parts", "[my.parts]", '["my.parts", "others"]'])
+def test_modules_to_trust_are_read_as_they_are_typed(tmp_path, trust):
+    folder = small.save(small.oracle("mm-grounding-dino"), tmp_path / "mine")
+
+    assert described_model([f"--weights={folder}", f"--trust={trust}"]) is not None
+
+
 def test_only_the_network_is_described_and_starts_from_no_other_weights(tmp_path):
     folder = small.save(small.oracle("mm-grounding-dino"), tmp_path / "mine")
 

@@ -7,6 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+import yaml
+
 from glip_pl.configs.names import DescribedModel
 
 # How a run learns, which the weights of another do not decide.
@@ -26,8 +28,7 @@ def described_model(args: Sequence[str]) -> DescribedModel | None:
     from glip_pl.weights import read_weights
     from glip_pl.weights.network import PARTS, without_start
 
-    trust = _value("--trust", args)
-    weights = read_weights(source, trust=json.loads(trust) if trust else ())
+    weights = read_weights(source, trust=_listed(_value("--trust", args) or "[]"))
     described = {
         key: without_start(value) if key in PARTS else value
         for key, value in weights.hyper_parameters.items()
@@ -40,6 +41,11 @@ def described_model(args: Sequence[str]) -> DescribedModel | None:
         file.write(text)
     atexit.register(Path(file.name).unlink, missing_ok=True)
     return DescribedModel(source, described["fusion"]["class_path"], file.name)
+
+
+def _listed(text: str) -> list[str]:
+    """Read a list as it is typed; one of a lone value needs no brackets."""
+    return list(yaml.safe_load(text)) if text.startswith("[") else [text]
 
 
 def _value(option: str, args: Sequence[str]) -> str | None:
