@@ -1,6 +1,5 @@
 """Many image files: decoded by processes of their own, detected in batches, none ends the rest."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ from glip_pl.inference.predictor import Predictor
 from glip_pl.inference.result import Result
 from glip_pl.prompts.compiled import CompiledPrompt
 from glip_pl.system.faults import is_of_the_machine
+from glip_pl.system.machine import free_cores
 from glip_pl.system.workers import guard_worker
 
 _WINDOW = 4  # Batches that are held at once, so that images of one shape come together.
@@ -87,8 +87,7 @@ def detections(
 
 def workers_for(count: int) -> int:
     """Return how many processes read so many files where nobody said."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return 0 if count < _FEW else min((cores or 1) - 1, _MOST_WORKERS)
+    return 0 if count < _FEW else min(free_cores() - 1, _MOST_WORKERS)
 
 
 class _Files(Dataset[Any]):

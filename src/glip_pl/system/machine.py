@@ -1,5 +1,6 @@
 """What this process computes on."""
 
+import os
 import platform
 from pathlib import Path
 
@@ -33,3 +34,9 @@ def device_name(device: torch.device) -> str:
     lines = cpus.read_text().splitlines() if cpus.is_file() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.processor() or platform.machine()
+
+
+def free_cores() -> int:
+    """Count the cores that this process may run on."""
+    held = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    return (os.cpu_count() or 1) if held is None else len(held)

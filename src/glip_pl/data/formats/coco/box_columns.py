@@ -6,14 +6,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from glip_pl.data.annotations import Problems, name_of
-from glip_pl.data.formats.coco.box_parts import NO_NUMBER, BoxPart, exact_part, loose_part
+from glip_pl.data.formats.coco.box_parts import NO_NUMBER, BoxPart, entries_at, read_part
 from glip_pl.data.formats.coco.listed_images import RowsOfIds
 from glip_pl.data.formats.columns.builder import ColumnsBuilder
 from glip_pl.data.formats.columns.records import ColumnRecords
 from glip_pl.data.formats.columns.store import Array, Growing
 from glip_pl.data.formats.common import checks
 from glip_pl.data.formats.common.checks import note
-from glip_pl.data.formats.common.json_pieces import JsonList
+from glip_pl.data.formats.common.json_pieces import JsonList, JsonPiece
+from glip_pl.data.formats.common.side_processes import parse_beside
 from glip_pl.data.formats.common.values import whole_number
 
 # What may be wrong with a box, by code; up to `_CLIPPED` it can be used.
@@ -59,11 +60,12 @@ class BoxReader:
 
     def read(self, annotations: JsonList) -> None:
         """Read all annotations; those whose id others have stay, and are told."""
-        for piece in annotations.pieces:
-            self._take(exact_part(piece) or loose_part(piece))
+        parts = parse_beside(annotations.pieces, read_part)
+        for piece, part in zip(annotations.pieces, parts, strict=True):
+            self._take(piece, part)
         self._tell_repeats()
 
-    def _take(self, part: BoxPart) -> None:
+    def _take(self, piece: JsonPiece, part: BoxPart) -> None:
         self._count(part)
         rows = self._rows(part.image_ids)
         rows[part.image_ids == NO_NUMBER] = RowsOfIds.UNKNOWN
@@ -72,7 +74,7 @@ class BoxReader:
         sizes = self._sizes[np.where(usable, rows, 0)] if len(self._sizes) else np.ones((1, 2))
         boxes, kinds = checked_boxes(part.corners, sizes)
         kept = usable & named & (kinds <= _CLIPPED) & ~part.bad_scores
-        self._tell(part, rows, named, kinds)
+        self._tell(piece, part, rows, named, kinds)
         self.left_out += np.bincount(rows[usable & ~kept], minlength=len(self.left_out))
         scores = part.scores
         self._builder.add_boxes(
@@ -87,7 +89,7 @@ class BoxReader:
         for place in sorted(part.text_ids.keys() & set(np.flatnonzero(kept).tolist())):
             text = part.text_ids[place]
             if text in self._texts:
-                (entry,) = part.shown([place])
+                (entry,) = entries_at(piece, [place])
                 note(self._problems, checks.REPEATED_ANNOTATION, name_of(entry))
             self._texts.add(text)
 
@@ -98,12 +100,14 @@ class BoxReader:
                 self.used[category] += count
         self.unread.update(part.unread)
 
-    def _tell(self, part: BoxPart, rows: Array, named: Array, kinds: Array) -> None:
+    def _tell(
+        self, piece: JsonPiece, part: BoxPart, rows: Array, named: Array, kinds: Array
+    ) -> None:
         """Note what is wrong, each with the entry as it is written."""
         usable = rows >= 0
         wrong = (rows == RowsOfIds.UNKNOWN) | usable & (~named | (kinds > 0) | part.bad_scores)
         places = np.flatnonzero(wrong).tolist()
-        for place, entry in zip(places, part.shown(places) if places else [], strict=True):
+        for place, entry in zip(places, entries_at(piece, places) if places else [], strict=True):
             name = name_of(entry)
             if rows[place] == RowsOfIds.UNKNOWN:
                 note(self._problems, checks.UNKNOWN_IMAGE, name)

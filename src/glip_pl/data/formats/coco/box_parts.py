@@ -2,7 +2,7 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from operator import attrgetter
@@ -55,8 +55,7 @@ _AS_WRITTEN = msgspec.json.Decoder(list[_Shown])
 class BoxPart:
     """Annotations of a piece, [n]; `NO_NUMBER` stands for what is no number.
 
-    `scores` are None where no box has one, and `bad_scores` are those that are no numbers. `shown`
-    returns an entry as it is written.
+    `scores` are None where no box has one, and `bad_scores` are those that are no numbers.
     """
 
     ids: Array
@@ -68,22 +67,26 @@ class BoxPart:
     bad_scores: Array
     text_ids: Mapping[int, str]
     unread: Counter[str]
-    shown: Callable[[list[int]], list[Mapping[str, Any]]]
 
 
-def exact_part(piece: JsonPiece) -> BoxPart | None:
+def read_part(piece: JsonPiece) -> BoxPart:
+    """Read the annotations of a piece.
+
+    Raises:
+        ValueError: They are no JSON, or nested too deep.
+    """
+    return _exact_part(piece) or _loose_part(piece)
+
+
+def _exact_part(piece: JsonPiece) -> BoxPart | None:
     """Read a piece all of whose annotations are well-formed."""
     entries = piece.decode(_EXACT)
     if entries is None:
         return None
     count = len(entries)
-    ids = list(map(attrgetter("id"), entries))
-    if None in ids:
-        ids = [NO_NUMBER if number is None else number for number in ids]
     try:
-        numbers = array("q", ids)
-        image_ids = array("q", map(attrgetter("image_id"), entries))
-        categories = array("q", map(attrgetter("category_id"), entries))
+        ids = _whole(entries, "id")
+        image_ids, categories = _whole(entries, "image_id"), _whole(entries, "category_id")
     except OverflowError:
         return None
     boxes = np.fromiter(
@@ -92,30 +95,40 @@ def exact_part(piece: JsonPiece) -> BoxPart | None:
     boxes[:, 2:] += boxes[:, :2]
     scores = list(map(attrgetter("score"), entries))
     return BoxPart(
-        ids=np.frombuffer(numbers, np.int64),
-        image_ids=np.frombuffer(image_ids, np.int64),
-        categories=np.frombuffer(categories, np.int64),
+        ids=ids,
+        image_ids=image_ids,
+        categories=categories,
         corners=boxes,
         crowd=np.fromiter(map(attrgetter("iscrowd"), entries), bool, count),
         scores=None if scores.count(None) == count else scores,
         bad_scores=np.zeros(count, bool),
         text_ids={},
-        unread=_unread_of(piece, entries),
-        shown=lambda places: _as_written(piece, places),
+        unread=_unread_of(entries),
     )
 
 
-def _unread_of(piece: JsonPiece, entries: list[_Fields]) -> Counter[str]:
+def _whole(entries: list[_Fields], key: str) -> Array:
+    """Take a number of each entry; 64 bits hold them, or it raises OverflowError."""
+    try:
+        numbers = array("q", map(attrgetter(key), entries))
+    except TypeError:
+        given = map(attrgetter(key), entries)
+        numbers = array("q", [NO_NUMBER if number is None else number for number in given])
+    return np.frombuffer(numbers, np.int64)
+
+
+def _unread_of(entries: list[_Fields]) -> Counter[str]:
     """Count the entries that hold more than nothing of what is not read."""
     unread: Counter[str] = Counter()
-    for key in filter(piece.mentions, UNREAD):
+    for key in UNREAD:
         raws = [raw for raw in map(attrgetter(key), entries) if raw is not _NOTHING]
         held = sum(b"".join(bytes(raw)[:32].split()) not in _FALSY for raw in raws)
         unread.update({key: held} if held else {})
     return unread
 
 
-def _as_written(piece: JsonPiece, places: list[int]) -> list[Mapping[str, Any]]:
+def entries_at(piece: JsonPiece, places: list[int]) -> list[Mapping[str, Any]]:
+    """Return some entries of a piece as they are written, with what messages show."""
     entries = piece.decode(_AS_WRITTEN)
     if entries is None:
         values = objects(piece.values())
@@ -125,7 +138,7 @@ def _as_written(piece: JsonPiece, places: list[int]) -> list[Mapping[str, Any]]:
     return [{k: v for k, v in entry.items() if v is not msgspec.UNSET} for entry in shown]
 
 
-def loose_part(piece: JsonPiece) -> BoxPart:
+def _loose_part(piece: JsonPiece) -> BoxPart:
     """Read a piece that anyone may have written, entry by entry."""
     entries = objects(piece.values())
     scores, bad = list[float | None](), np.zeros(len(entries), bool)
@@ -151,7 +164,6 @@ def loose_part(piece: JsonPiece) -> BoxPart:
         bad_scores=bad,
         text_ids={place: i for place, i in enumerate(given) if isinstance(i, str)},
         unread=unread,
-        shown=lambda places: [entries[place] for place in places],
     )
 
 

@@ -160,7 +160,8 @@ class Coco(Format):
         )
         listed = without_repeats(named, problems)
         images = folder(named.file_names(), problems)
-        usable = found_images(listed, images)
+        usable, place_of_images = found_images(listed, images), images.path
+        del images  # Which remembers every name that it was asked for.
         builder = ColumnsBuilder(place)
         builder.add_images_of(usable)
         boxes = BoxReader(named.image_ids, usable, names, builder, problems)
@@ -170,7 +171,7 @@ class Coco(Format):
         frequency = {int(c["id"]): str(c["frequency"]) for c in categories if "frequency" in c}
         roots = entries.roots_of(categories, names, boxes.used)
         unread = dict(boxes.unread)
-        return AnnotationSet(images.path, records, names, frequency, problems, unread, roots)
+        return AnnotationSet(place_of_images, records, names, frequency, problems, unread, roots)
 
     def image_record(self, entry: Mapping[str, Any]) -> Record:
         """Read an image's entry without its boxes; see `entries.image_record`."""

@@ -140,7 +140,7 @@ class ColumnRecords(Sequence[Record]):
             yield from self._names
             return
         names = Texts(self.columns["name"], self.columns["name_at"])
-        yield from names if self.rows is None else (names[row] for row in self.rows.tolist())
+        yield from names if self.rows is None else names.take(self.rows)
 
     def category_ids(self, place: int) -> Array:
         """Return the category of each box of one record, `NO_CATEGORY` for none, int64 [G]."""
@@ -154,7 +154,7 @@ class ColumnRecords(Sequence[Record]):
             yield from ("" for _ in range(len(self)))
             return
         texts = Texts(self.columns["caption"], self.columns["caption_at"])
-        yield from texts if self.rows is None else (texts[row] for row in self.rows.tolist())
+        yield from texts if self.rows is None else texts.take(self.rows)
 
     @property
     def caption_bytes(self) -> Array:

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -60,8 +61,14 @@ class JsonPiece:
                 ) from None
 
     def _bytes(self) -> bytes:
-        self.file.seek(self.start)
-        return b"[" + self.file.read(self.stop - self.start) + b"]"
+        # By position, since processes that were forked share the place in the file.
+        parts, start = [b"["], self.start
+        while start < self.stop and (
+            part := os.pread(self.file.fileno(), self.stop - start, start)
+        ):
+            parts.append(part)
+            start += len(part)
+        return b"".join([*parts, b"]"])
 
 
 @dataclass(frozen=True)
