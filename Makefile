@@ -44,7 +44,7 @@ ROOT     = $(call option,data.root,DATA_ROOT)
 # What the weights knew before: scored beside the target, and replayed.
 KEPT     = $(if $(value RETAIN),--trainer.num_sanity_val_steps=-1 \
 	--trainer.callbacks+=glip_pl.tuning.guard.ForgettingGuard --trainer.callbacks.sets=$(call list,RETAIN))
-REPLAYED = $(if $(value REPLAY),--data.replay.data=$(call quoted,REPLAY) --data.replay.share=0.5)
+REPLAYED = $(if $(value REPLAY),--data.sampling.replay.data=$(call quoted,REPLAY) --data.sampling.replay.share=0.5)
 MORE     = $(value ARGS)
 
 .DEFAULT_GOAL := help

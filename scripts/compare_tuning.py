@@ -23,8 +23,8 @@ from rich.table import Table
 from glip_pl.blending.blend import blend_states
 from glip_pl.blending.run import best_alpha
 from glip_pl.data import GroundingDataModule
+from glip_pl.data.descriptions import build, read_described
 from glip_pl.data.descriptors import read_descriptor
-from glip_pl.data.replay import Replay
 from glip_pl.inference.scoring import score_sets
 from glip_pl.results import SaveResults
 from glip_pl.training.from_weights import open_task, write_checkpoint
@@ -92,10 +92,10 @@ def tuned(options: argparse.Namespace, way: str, seed: int) -> GroundingTask:
     changed["optimizer"] = vars(OptimizerSettings(**changed["optimizer"], weight_decay=0.01))
     task: GroundingTask = instantiate_module(GroundingTask, {**described, **changed})
     task.model.load_state_dict(before.model.state_dict())
-    data: GroundingDataModule = read_descriptor(options.target)
-    data.seed = seed
+    given: dict[str, Any] = {**read_described(options.target)["data"], "seed": seed}
     if way == "replay":
-        data.replay = Replay(options.source, 0.5)
+        given["sampling"] = {"replay": {"data": options.source, "share": 0.5}}
+    data = build(GroundingDataModule, given, root=None, origin=options.target)
     trainer = _trainer(
         options,
         options.output / f"{way}-seed{seed}" / "fit",

@@ -5,7 +5,7 @@ from importlib.metadata import entry_points
 from helpers import ROOT
 
 # Arguments that plugins had once, for the checkpoints of that time.
-HISTORY = ROOT / "src/glip_pl/weights/class_paths.py"
+HISTORY = ROOT / "src/glip_pl/configs/class_paths.py"
 
 
 def test_no_code_of_the_application_names_a_plugin():

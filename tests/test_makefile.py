@@ -85,7 +85,7 @@ PASSED = {
     "train": {
         **{"MODEL": "--model=", "DATA": "--data=", "FUSION": "--fusion=", "RECIPE": "--recipe="},
         **{"DATA_ROOT": "--data.root=", "CKPT": "--ckpt_path=", "WEIGHTS": "--weights="},
-        **{"RETAIN": FORGETTING, "REPLAY": "--data.replay.data="},
+        **{"RETAIN": FORGETTING, "REPLAY": "--data.sampling.replay.data="},
     },
     "evaluate": {
         **{"DATA": "--data=", "DATA_ROOT": "--data.root="},

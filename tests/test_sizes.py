@@ -24,7 +24,6 @@ FUNCTIONS = {
     "commands/label.py label": OPTIONS,
     "commands/predict.py predict": OPTIONS,
     "inference/predictor.py predict": OPTIONS,
-    "data/module.py __init__": OPTIONS,
     "fusion_plugins/dino.py __init__": "one part of the published model a line",
 }
 

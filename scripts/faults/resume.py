@@ -16,7 +16,7 @@ import torch
 from faults.bench import Bench, expect, fault, run_together, write_set
 from fusion_plugins.query import QueryFusion
 from glip_pl.backbones import FPN, TinyBackbone
-from glip_pl.data import CategoryDetection, GroundingDataModule, Pipeline
+from glip_pl.data import CategoryDetection, GroundingDataModule, Pipeline, Sampling
 from glip_pl.data.formats.webdataset.webdataset import WebDatasetShards
 from glip_pl.data.sources import read_split
 from glip_pl.text import TinyBert
@@ -157,7 +157,7 @@ def _data(setting: Setting) -> GroundingDataModule:
         val={"set": CategoryDetection("annotations/val.json")},
         test={},
         batch_size=BATCH,
-        stream=setting.stream,
+        sampling=Sampling(stream=setting.stream),
         num_workers=setting.workers,
         train_transform=Pipeline(short_sides=(32, 40), max_side=64, flip=0.5, crop=0.5, color=0.5),
         eval_transform=Pipeline(short_sides=(32,), max_side=64),

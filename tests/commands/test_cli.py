@@ -158,7 +158,7 @@ def test_glip_l_pretrains_with_its_own_decay_and_length():
     assert parsed.model.optimizer.warmup_steps == 2000
     assert parsed.model.backbone.init_args.freeze == 2
     assert (parsed.trainer.max_epochs, parsed.trainer.max_steps) == (-1, 1_000_000)
-    assert len(parsed.data.train_weights) == len(parsed.data.train)
+    assert len(parsed.data.sampling.weights) == len(parsed.data.train)
 
 
 def test_a_run_by_the_recipe_saves_averaged_weights_that_can_be_tested(shapes_arguments, tmp_path):

@@ -16,6 +16,9 @@ from glip_pl.training.run_logger import discard_unused
         ("--model.fusin=x", "--model.fusion"),
         ("--data.rot=x", "--data.root"),
         ("--ckpt_pat=x", "--ckpt_path"),
+        # The nearest is of before.
+        ("--model.tun=lora", "--model.tuning.mode"),
+        ("--data.group_by_aspct=true", "--data.sampling.group_by_aspect"),
     ],
 )
 def test_a_wrong_option_is_told_with_the_nearest_name(typed, meant):

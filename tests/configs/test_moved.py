@@ -4,8 +4,8 @@ import pytest
 from command_line import parse
 from helpers import ROOT
 
+from glip_pl.configs.class_paths import with_current_paths
 from glip_pl.configs.moved import current_options
-from glip_pl.weights.class_paths import with_current_paths
 
 SHAPES = ROOT / "data/shapes.yaml"
 FPN = "glip_pl.backbones.FPN"
@@ -26,6 +26,9 @@ def checkpoint(**options):
         (["--model.tune=lora"], ["--model.tuning.mode=lora"]),
         (["--model.lora.rank=4"], ["--model.tuning.lora.rank=4"]),
         (["--model.freeze=[text]"], ["--model.tuning.freeze=[text]"]),
+        (["--data.train_weights+=2"], ["--data.sampling.weights+=2"]),
+        (["--data.replay.share=0.5"], ["--data.sampling.replay.share=0.5"]),
+        (["--data.stream", "true"], ["--data.sampling.stream", "true"]),
         (["--model.d_model=8", "--data=x"], ["--model.d_model=8", "--data=x"]),
     ],
 )
@@ -34,11 +37,15 @@ def test_an_option_of_before_is_the_parts_today(before, today):
 
 
 def test_a_file_of_before_is_read_as_it_was_meant():
-    before = {"model": {"d_model": 8, "num_layers": 2, "tune": "lora", "lora": {"rank": 4}}}
+    before = {
+        "model": {"d_model": 8, "num_layers": 2, "tune": "lora", "lora": {"rank": 4}},
+        "data": {"root": "x", "train_weights": [1], "sampling": {"group_by_aspect": True}},
+    }
 
     assert with_current_paths(before) == {
         "model": {"d_model": 8, "tuning": {"mode": "lora", "lora": {"rank": 4}}},
         "fusion_defaults": {"num_layers": 2},
+        "data": {"root": "x", "sampling": {"group_by_aspect": True, "weights": [1]}},
     }
 
 
@@ -66,9 +73,16 @@ def test_a_neck_of_ones_own_takes_nothing_of_the_pyramids():
 
 
 def test_a_file_that_changes_one_thing_of_the_pyramid_keeps_the_others(tmp_path):
-    (tmp_path / "mine.yaml").write_text("model: {drop_block: 0.3, inclusive_losses: true}\n")
+    (tmp_path / "mine.yaml").write_text(
+        "model: {drop_block: 0.3, inclusive_losses: true}\ndata: {group_by_aspect: true}\n"
+    )
+    (tmp_path / "next.yaml").write_text("data: {sampling: {scale_by_batch: true}}\n")
 
-    model = parse(SHAPES, tmp_path / "mine.yaml").model
+    parsed = parse(SHAPES, tmp_path / "mine.yaml", tmp_path / "next.yaml")
+    model, sampling = parsed.model, parsed.data.sampling
+
+    assert sampling.group_by_aspect
+    assert sampling.scale_by_batch
 
     assert model.neck.class_path == FPN
     assert model.neck.init_args.drop_block == 0.3
@@ -78,13 +92,18 @@ def test_a_file_that_changes_one_thing_of_the_pyramid_keeps_the_others(tmp_path)
 
 def test_what_is_typed_today_is_what_was_typed_before():
     before = parse(
-        *(SHAPES, "--model.tune=lora", "--model.lora.rank=4", "--model.extra_levels=1")
-    ).model
+        *(SHAPES, "--model.tune=lora", "--model.lora.rank=4", "--model.extra_levels=1"),
+        *("--data.replay.data=old.yaml", "--data.replay.share=0.25", "--data.train_weights=null"),
+    )
     today = parse(
         SHAPES,
         "--model.tuning.mode=lora",
         "--model.tuning.lora.rank=4",
         "--model.neck.init_args.extra_levels=1",
-    ).model
+        "--data.sampling.replay.data=old.yaml",
+        "--data.sampling.replay.share=0.25",
+    )
 
-    assert before == today
+    assert before.model == today.model
+    assert before.data == today.data
+    assert today.data.sampling.replay.share == 0.25

@@ -7,7 +7,14 @@ from helpers import MATERIAL, ROOT, FakeTokenizer, write_coco
 from jsonargparse import ArgumentParser
 from torch.utils.data import DataLoader
 
-from glip_pl.data import CategoryDetection, DatasetBuilder, GroundingDataModule, Pipeline, collate
+from glip_pl.data import (
+    CategoryDetection,
+    DatasetBuilder,
+    GroundingDataModule,
+    Pipeline,
+    Sampling,
+    collate,
+)
 from glip_pl.data.sampler import MixtureSampler, SameAspectBatches, SameShapeBatches
 
 DATASETS = MATERIAL / "datasets"
@@ -182,8 +189,8 @@ def test_a_random_evaluation_is_refused(tmp_path):
 
 @pytest.mark.parametrize("weights", [[1.0, 2.0], [0.0], [-1.0]])
 def test_weights_that_do_not_fit_the_sets_are_refused(tmp_path, weights):
-    with pytest.raises(ValueError, match=r"data\.train_weights"):
-        make_module(tmp_path, train_weights=weights)
+    with pytest.raises(ValueError, match=r"data\.sampling\.weights"):
+        make_module(tmp_path, sampling=Sampling(weights=weights))
 
 
 def test_weights_draw_a_small_set_more_often(tmp_path):
@@ -266,9 +273,8 @@ def test_every_process_gets_as_many_grouped_batches_of_its_share(tmp_path, weigh
     options = {
         "train": list(sets.values()),
         "val": {},
-        "train_weights": weights,
         "batch_size": 2,
-        "group_by_aspect": True,
+        "sampling": Sampling(weights=weights, group_by_aspect=True),
     }
     loaders = [
         ready(make_module(tmp_path, **options), rank=rank, world=2).train_dataloader()
@@ -289,7 +295,9 @@ def test_every_process_gets_as_many_grouped_batches_of_its_share(tmp_path, weigh
 
 
 def test_grouped_batches_come_anew_in_every_epoch(tmp_path):
-    loader = ready(make_module(tmp_path, group_by_aspect=True, batch_size=3)).train_dataloader()
+    loader = ready(
+        make_module(tmp_path, sampling=Sampling(group_by_aspect=True), batch_size=3)
+    ).train_dataloader()
 
     first = ids(loader)
     loader.batch_sampler.sampler.set_epoch(1)

@@ -74,7 +74,7 @@ def test_a_stream_gets_old_samples_behind_each_part_of_a_batch():
 
 @pytest.mark.parametrize("share", [0, 1, 1.5])
 def test_a_share_of_nothing_or_all_is_refused(share):
-    with pytest.raises(ValueError, match=r"data\.replay\.share=.* between 0 and 1"):
+    with pytest.raises(ValueError, match=r"data\.sampling\.replay\.share=.* between 0 and 1"):
         Replay("bccd", share)
 
 

@@ -5,11 +5,12 @@ import pytest
 from helpers import FakeTokenizer, make_sample, write_coco
 from torch.utils.data import BatchSampler, ConcatDataset
 
-from glip_pl.data import CategoryDetection, GroundingDataModule, Pipeline
+from glip_pl.data import CategoryDetection, GroundingDataModule, Pipeline, Sampling
 from glip_pl.data.sampler import MixtureSampler
 from glip_pl.data.scale import SameScaleBatches, ScaledSamples
 
 SIDES = (8, 16, 24, 32)
+BY_BATCH = Sampling(scale_by_batch=True)
 
 
 def loader(root: Path, *, rank: int = 0, world: int = 1, **options):
@@ -37,9 +38,12 @@ def sides(batch) -> list[int]:
     return [min(question.size) for question in batch.questions]
 
 
-@pytest.mark.parametrize("options", [{}, {"group_by_aspect": True}, {"train_weights": [1.0]}])
+@pytest.mark.parametrize("options", [{}, {"group_by_aspect": True}, {"weights": (1.0,)}])
 def test_the_images_of_a_batch_share_their_scale(tmp_path, options):
-    drawn = [sides(batch) for batch in loader(tmp_path, scale_by_batch=True, **options)]
+    drawn = [
+        sides(batch)
+        for batch in loader(tmp_path, sampling=Sampling(scale_by_batch=True, **options))
+    ]
 
     assert [len(batch) for batch in drawn] == [3] * 4
     assert all(len(set(batch)) == 1 for batch in drawn)
@@ -53,7 +57,7 @@ def test_by_default_every_image_draws_its_scale(tmp_path):
 
 
 def test_boxes_shrink_with_the_scale_of_their_batch(tmp_path):
-    batch = next(iter(loader(tmp_path, scale_by_batch=True)))
+    batch = next(iter(loader(tmp_path, sampling=BY_BATCH)))
 
     side = sides(batch)[0]
     wanted = [6 * side / 40, 4 * side / 40, 36 * side / 40, 24 * side / 40]
@@ -62,7 +66,7 @@ def test_boxes_shrink_with_the_scale_of_their_batch(tmp_path):
 
 def test_workers_load_the_scale_of_their_batch(tmp_path):
     here, there = (
-        [sides(batch) for batch in loader(tmp_path, scale_by_batch=True, num_workers=n)]
+        [sides(batch) for batch in loader(tmp_path, sampling=BY_BATCH, num_workers=n)]
         for n in (0, 2)
     )
 
@@ -70,7 +74,7 @@ def test_workers_load_the_scale_of_their_batch(tmp_path):
 
 
 def test_an_epoch_of_scaled_batches_has_every_image_once(tmp_path):
-    batches = loader(tmp_path, scale_by_batch=True).batch_sampler
+    batches = loader(tmp_path, sampling=BY_BATCH).batch_sampler
 
     assert len(batches) == 4
     assert sorted(index for batch in batches for (index, _), _ in batch) == list(range(12))
@@ -78,7 +82,7 @@ def test_an_epoch_of_scaled_batches_has_every_image_once(tmp_path):
 
 def test_processes_load_different_images_in_one_scale(tmp_path):
     one, other = (
-        list(loader(tmp_path, scale_by_batch=True, rank=rank, world=2).batch_sampler)
+        list(loader(tmp_path, sampling=BY_BATCH, rank=rank, world=2).batch_sampler)
         for rank in (0, 1)
     )
 

@@ -73,7 +73,8 @@ def test_what_is_written_already_stays_and_the_rest_is_written(tmp_path, capsys)
     main(arguments)
 
     assert capsys.readouterr().out.count("there already") == 4
-    assert yaml.safe_load((tmp_path / "shards/data.yaml").read_text())["data"]["stream"] is True
+    written = yaml.safe_load((tmp_path / "shards/data.yaml").read_text())
+    assert written["data"]["sampling"]["stream"] is True
 
 
 def test_a_stream_cannot_sort_and_is_told_so(tmp_path, capsys):
@@ -86,11 +87,11 @@ def test_a_stream_cannot_sort_and_is_told_so(tmp_path, capsys):
     ]
     described = {"root": str(tmp_path), "train": train, "val": {}, "test": {}}
     file = tmp_path / "mine.yaml"
-    file.write_text(yaml.safe_dump({"data": {**described, "group_by_aspect": True}}))
+    file.write_text(yaml.safe_dump({"data": {**described, "sampling": {"group_by_aspect": True}}}))
 
     main(["data", "shards", str(file), str(tmp_path / "shards")])
 
-    assert "left out: data.group_by_aspect" in capsys.readouterr().out
+    assert "left out: data.sampling.group_by_aspect" in capsys.readouterr().out
     read_descriptor(str(tmp_path / "shards/data.yaml")).setup("fit")
 
 

@@ -1,6 +1,7 @@
 import json
 import logging
 from collections import Counter
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from helpers import FakeTokenizer, write_coco, write_image
 from loaded_sets import loaded
 from torch.utils.data import DataLoader
 
-from glip_pl.data import CategoryDetection, GroundingDataModule, PhraseGrounding, Pipeline
+from glip_pl.data import CategoryDetection, GroundingDataModule, PhraseGrounding, Pipeline, Sampling
 from glip_pl.data.datasets.samples import SampleContext
 from glip_pl.data.formats import Annotation, AnnotationSet, Record
 from glip_pl.data.formats.webdataset.webdataset import WebDatasetShards, open_shards
@@ -205,14 +206,14 @@ def test_a_strict_stream_stops_at_a_broken_shard(tmp_path):
         list(stream)
 
 
-def module(root, **options):
+def module(root, sampling=MappingProxyType({}), **options):
     train = options.pop("train", [CategoryDetection("shards", split="train")])
     return GroundingDataModule(
         *(str(root), train),
         val={},
         test={},
         batch_size=2,
-        stream=True,
+        sampling=Sampling(stream=True, **sampling),
         train_transform=Pipeline(short_sides=(20, 24)),
         **options,
     )
@@ -241,8 +242,8 @@ def test_few_shots_cannot_be_chosen_from_a_stream(tmp_path):
 
 @pytest.mark.parametrize("option", ["group_by_aspect", "scale_by_batch"])
 def test_a_stream_cannot_be_sorted(tmp_path, option):
-    with pytest.raises(ValueError, match=rf"cannot be sorted.*--data\.{option}=false"):
-        module(tmp_path, **{option: True})
+    with pytest.raises(ValueError, match=rf"cannot be sorted.*--data\.sampling\.{option}=false"):
+        module(tmp_path, {option: True})
 
 
 def test_a_stream_without_shards_is_refused(tmp_path):
@@ -347,7 +348,7 @@ def test_the_data_module_mixes_shards_captions_and_a_folder(tmp_path):
         PhraseGrounding("shards", split="train"),
         folder_set(tmp_path),
     ]
-    data = module(tmp_path, train=train, train_weights=[1.0, 1.0, 1.0])
+    data = module(tmp_path, train=train, sampling={"weights": (1.0, 1.0, 1.0)})
     data.setup("fit")
     data.connect(FakeTokenizer())
 

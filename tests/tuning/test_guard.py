@@ -49,7 +49,7 @@ def test_a_run_scores_and_replays_what_its_weights_knew(shapes_arguments, shapes
             *("fit", *shapes_arguments, "--trainer.num_sanity_val_steps=-1"),
             "--trainer.callbacks+=glip_pl.tuning.guard.ForgettingGuard",
             f"--trainer.callbacks.sets=[{described}]",
-            *(f"--data.replay.data={described}", "--data.replay.share=0.5"),
+            *(f"--data.sampling.replay.data={described}", "--data.sampling.replay.share=0.5"),
         ]
     )
 

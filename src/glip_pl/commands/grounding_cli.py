@@ -14,6 +14,7 @@ from glip_pl.commands.parser import in_short
 from glip_pl.commands.plugin_options import plugin_options
 from glip_pl.commands.resume import WORDS, keep_postprocess, newest, overridden
 from glip_pl.commands.said import said
+from glip_pl.configs.class_paths import accept_moved_classes
 from glip_pl.configs.moved import current_options
 from glip_pl.configs.names import expand
 from glip_pl.data import GroundingDataModule
@@ -23,7 +24,6 @@ from glip_pl.training.progress import Closing
 from glip_pl.training.run_logger import discard_unused
 from glip_pl.training.task import GroundingTask
 from glip_pl.weights import Weights, read_weights
-from glip_pl.weights.class_paths import accept_moved_classes
 from glip_pl.weights.run_checkpoint import read_checkpoint
 
 # Libraries that look at options when they build what these describe.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from glip_pl.configs.moved import OF_BEFORE
+from glip_pl.configs.moved import RENAMED
 from glip_pl.configs.names import KINDS
 
 _PACKAGE = Path(__file__).parents[1]
@@ -39,16 +39,17 @@ def refuse_unknown(command: str, args: Sequence[str]) -> None:
         if first in ("trainer", "model", "data") and below:
             known = known or _known()
             names = known[first]
-            if names and below[0].rstrip("+") not in names:
-                own = f"{first}.{below[0]}"
-                raise ValueError(
-                    _message(command, option, own, {f"{first}.{name}" for name in names})
-                )
+            own = f"{first}.{below[0]}"
+            if names and below[0] not in names and own not in RENAMED:
+                options = {f"{first}.{name}" for name in names}
+                raise ValueError(_message(command, option, own, options))
 
 
 def _message(command: str, option: str, own: str, names: set[str]) -> str:
-    close = difflib.get_close_matches(own, sorted(names), n=1)
-    hint = f"did you mean --{close[0]}?" if close else f"glip {command} --help lists them"
+    # Options of before are understood, but told by what they are called today.
+    close = difflib.get_close_matches(own, sorted({*names, *RENAMED}), n=1)
+    nearest = [RENAMED.get(name, name) for name in close]
+    hint = f"did you mean --{nearest[0]}?" if close else f"glip {command} --help lists them"
     return f"glip {command} has no option --{option}; {hint}"
 
 
@@ -58,7 +59,7 @@ def _known() -> dict[str, set[str]]:
     trainer = Path(lightning.origin).parent if lightning and lightning.origin else _PACKAGE
     return {
         "trainer": _arguments(trainer / "trainer/trainer.py", "Trainer"),
-        "model": _arguments(_PACKAGE / "training/task.py", "GroundingTask") | {*OF_BEFORE},
+        "model": _arguments(_PACKAGE / "training/task.py", "GroundingTask"),
         "data": _arguments(_PACKAGE / "data/module.py", "GroundingDataModule"),
     }
 

@@ -5,8 +5,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from glip_pl.configs.class_paths import with_current_paths
 from glip_pl.configs.reading import load_checked
-from glip_pl.weights.class_paths import with_current_paths
 
 
 def said(given: Sequence[str], *below: str) -> Iterator[tuple[str, ...]]:

@@ -1,7 +1,8 @@
-"""Options of the model that have moved: commands, files and checkpoints of before go on working.
+"""Options that have moved: commands, files and checkpoints of before go on working.
 
 What the model once took only to hand it on belongs to the part that reads it: to the neck, to the
-head, to the loss, to the tuning, or to the fusion plugin.
+head, to the loss, to the tuning, or to the fusion plugin. What the data took for their training
+sets belongs to the sampling.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,20 @@ _MOVED = {
     "freeze": ("tuning", "freeze"),
     "lora": ("tuning", "lora"),
 }
-OF_BEFORE = (*HANDED_ON, *_MOVED)
+# Below ``data``, before and today.
+_MOVED_DATA = {
+    "train_weights": ("sampling", "weights"),
+    **{
+        name: ("sampling", name)
+        for name in ("replay", "group_by_aspect", "scale_by_batch", "stream")
+    },
+}
+# What options of before are called today, by what they were called then.
+RENAMED = {
+    **{f"model.{name}": f"fusion_defaults.{name}" for name in HANDED_ON},
+    **{f"model.{name}": f"model.{'.'.join(place)}" for name, place in _MOVED.items()},
+    **{f"data.{name}": f"data.{'.'.join(place)}" for name, place in _MOVED_DATA.items()},
+}
 
 _FPN = "glip_pl.backbones.FPN"
 # Which loss ``inclusive_losses`` meant.
@@ -38,16 +52,17 @@ def current_options(typed: Sequence[str]) -> list[str]:
 def _current(tokens: Iterator[str]) -> Iterator[str]:
     for token in tokens:
         option, equals, value = token.partition("=")
-        name, dot, below = option.removeprefix("--model.").partition(".")
-        if not option.startswith("--model.") or name not in OF_BEFORE:
+        # An item that is added to a list has a "+" behind the option.
+        plain, plus = option.removesuffix("+"), "+" if option.endswith("+") else ""
+        section, *below = plain.removeprefix("--").split(".")
+        today = RENAMED.get(".".join([section, *below[:1]]))
+        if not option.startswith("--") or today is None:
             yield token
-        elif name in HANDED_ON:
-            yield f"--fusion_defaults.{name}{equals}{value}"
-        elif name == "inclusive_losses":
+        elif today == "model.criterion":
             value = value if equals else next(tokens, "true")
-            yield f"--model.criterion={_CRITERIA[value.lower() == 'true']}"
+            yield f"--{today}={_CRITERIA[value.lower() == 'true']}"
         else:
-            yield f"--model.{'.'.join(_MOVED[name])}{dot}{below}{equals}{value}"
+            yield f"--{'.'.join([today, *below[1:]])}{plus}{equals}{value}"
 
 
 def current_model(described: dict[str, Any], *, whole: bool) -> dict[str, Any]:
@@ -75,4 +90,14 @@ def current_model(described: dict[str, Any], *, whole: bool) -> dict[str, Any]:
         place[last] = {"class_path": _CRITERIA[value]} if name == "inclusive_losses" else value
     if "extra_levels" in before or (whole and "drop_block" in before):
         current["neck"] = {"class_path": _FPN, **current["neck"]}
+    return current
+
+
+def current_data(described: dict[str, Any]) -> dict[str, Any]:
+    """Return the options below ``data`` as they are today."""
+    current = {name: value for name, value in described.items() if name not in _MOVED_DATA}
+    for name, value in described.items():
+        if name in _MOVED_DATA:
+            group, last = _MOVED_DATA[name]
+            current[group] = {**(current.get(group) or {}), last: value}
     return current

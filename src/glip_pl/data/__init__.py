@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from glip_pl.data.images import read_image
     from glip_pl.data.module import GroundingDataModule
+    from glip_pl.data.sampling import Sampling
     from glip_pl.data.transforms import Pipeline
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "PhraseGrounding",
     "Pipeline",
     "ReferringExpressions",
+    "Sampling",
     "collate",
     "read_image",
 ]
@@ -39,6 +41,7 @@ __all__ = [
 _MODULES = {
     "GroundingDataModule": "module",
     "Pipeline": "transforms",
+    "Sampling": "sampling",
     "read_image": "images",
 }
 

@@ -16,9 +16,10 @@ from torch.utils.data import (
 )
 
 from glip_pl.data.datasets.samples import Samples
-from glip_pl.data.replay import Replay, ReplaySampler, ReplayStream
+from glip_pl.data.replay import ReplaySampler, ReplayStream
 from glip_pl.data.resumable import PlacedBatches, PlacedSamples, ResumableLoader
 from glip_pl.data.sampler import MixtureSampler, SameAspectBatches, SameShapeBatches
+from glip_pl.data.sampling import Sampling
 from glip_pl.data.scale import SameScaleBatches, ScaledSamples
 from glip_pl.data.streaming import SampleStream
 from glip_pl.data.transforms import Pipeline
@@ -98,11 +99,9 @@ def train_loader(
     new: Sequence[Samples],
     old: Sequence[Samples],
     loading: Loading,
+    sampling: Sampling,
     *,
     batch_size: int,
-    weights: Sequence[float] | None = None,
-    replay: Replay | None = None,
-    group_by_aspect: bool = False,
     scales: Pipeline | None = None,
 ) -> DataLoader[Sample]:
     """Build a training loader: shuffled anew in every epoch, each process with its share.
@@ -111,28 +110,26 @@ def train_loader(
         new: The samples of each training set.
         old: Those of each set that is replayed.
         loading: How.
+        sampling: How they are drawn.
         batch_size: Images per process and step.
-        weights: How often each set is drawn, relative to the others; None for all images once.
-        replay: How many of `old` each batch has.
-        group_by_aspect: Whether batches are all wide or all tall.
         scales: Where a batch has one short side, the transform that draws it; the samples then wait
             for it untransformed.
     """
     samples: ConcatDataset[Sample] = ConcatDataset([*new, *old])
-    order = _order(new, loading, weights)
-    if replay is not None:
+    order = _order(new, loading, sampling.weights)
+    if sampling.replay is not None:
         first = sum(len(part) for part in new)
         order = ReplaySampler(
             *(order, len(samples) - first),
             first_old=first,
             batch_size=batch_size,
-            old_per_batch=replay.per_batch(batch_size),
+            old_per_batch=sampling.replay.per_batch(batch_size),
             rank=loading.rank,
             world=loading.world,
             seed=loading.seed,
         )
     batches: BatchSampler | SameAspectBatches | SameScaleBatches
-    if group_by_aspect:
+    if sampling.group_by_aspect:
         sizes = np.concatenate([part.sizes for part in new])
         batches = SameAspectBatches(order, sizes, batch_size)
     else:

@@ -12,7 +12,7 @@ from glip_pl.data.datasets.readable import check_images
 from glip_pl.data.datasets.samples import SampleContext, Samples
 from glip_pl.data.epoch_place import EpochPlace
 from glip_pl.data.loaders import Loading, eval_loader
-from glip_pl.data.replay import Replay
+from glip_pl.data.sampling import Sampling
 from glip_pl.data.train_sets import TrainSets
 from glip_pl.data.transforms import Pipeline
 from glip_pl.prompts.tokens import Tokenizer
@@ -34,12 +34,8 @@ class GroundingDataModule(LightningDataModule):
         val: dict[str, GroundingDataset],
         test: dict[str, GroundingDataset],
         builder: DatasetBuilder | None = None,
-        train_weights: list[float] | None = None,
-        replay: Replay | None = None,
+        sampling: Sampling | None = None,
         batch_size: int = 4,
-        group_by_aspect: bool = False,
-        scale_by_batch: bool = False,
-        stream: bool = False,
         eval_batch_size: int = 8,
         num_workers: int = 0,
         train_transform: Pipeline | None = None,
@@ -55,16 +51,9 @@ class GroundingDataModule(LightningDataModule):
             val: Sets to validate on, by the key that their metrics are logged under.
             test: Sets to test on, by key.
             builder: Writes the data under `root` when they can be made.
-            train_weights: How often each training set is drawn, relative to the others; by default
-                each image is seen once per epoch.
-            replay: Old data that take a part of every batch, so that tuning forgets less; an epoch
-                is as long as one of the new data.
+            sampling: How training batches are drawn from these sets; by default each image is seen
+                once per epoch, in any order.
             batch_size: Training images per process and step.
-            group_by_aspect: Whether training batches are all wide or all tall, to pad less.
-            scale_by_batch: Whether the images of a training batch share one short side, which pads
-                less still; official GLIP draws one per image.
-            stream: Whether training sets in shards, which ``glip data convert`` writes, are read
-                from front to back and never as a whole; others are mixed in as they are.
             eval_batch_size: Images per process and step when validating and testing.
             num_workers: Loader processes; 0 loads in the main process.
             train_transform: By default GLIP's: short side 480 to 800, flipped half of the time.
@@ -81,7 +70,7 @@ class GroundingDataModule(LightningDataModule):
         self.builder = builder
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.num_workers, self.seed, self.strict = num_workers, seed, strict
-        self.stream, self.scale_by_batch = stream, scale_by_batch
+        self.sampling = sampling or Sampling()
         self.train_transform = train_transform or Pipeline(
             short_sides=(480, 560, 640, 720, 800), flip=0.5
         )
@@ -93,14 +82,7 @@ class GroundingDataModule(LightningDataModule):
             )
         self._tokenizer: Tokenizer | None = None
         self._one_prompt = False
-        self._train_sets = TrainSets(
-            train,
-            weights=train_weights,
-            replay=replay,
-            stream=stream,
-            group_by_aspect=group_by_aspect,
-            scales=self.train_transform if scale_by_batch else None,
-        )
+        self._train_sets = TrainSets(train, self.sampling)
         self._loaded: list[GroundingDataset] = []
         self._epoch_place = EpochPlace(batch_size, seed)
 
@@ -177,11 +159,13 @@ class GroundingDataModule(LightningDataModule):
             training=True,
             strict=self.strict,
             one_prompt=self._one_prompt,
-            # Without a transform of its own, a sample waits for the scale of its batch.
-            transform=None if self.scale_by_batch else self.train_transform,
             short_side=self.train_transform.needed_side,
         )
-        return self._train_sets.loader(context, self._loading(), batch_size=self.batch_size)
+        return self._train_sets.loader(
+            *(context, self._loading()),
+            batch_size=self.batch_size,
+            transform=self.train_transform,
+        )
 
     def val_dataloader(self) -> list[DataLoader[Sample]]:
         """Build a loader per validation set."""

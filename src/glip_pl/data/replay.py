@@ -34,7 +34,7 @@ class Replay:
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
             raise ValueError(
-                f"data.replay.share={self.share} must lie between 0 and 1, for example 0.5"
+                f"data.sampling.replay.share={self.share} must lie between 0 and 1, for example 0.5"
             )
 
     def per_batch(self, batch_size: int) -> int:
@@ -45,8 +45,8 @@ class Replay:
         """
         if batch_size < 2:
             raise ValueError(
-                f"data.replay needs old and new images in every batch, but data.batch_size is "
-                f"{batch_size}; give 2 or more"
+                "data.sampling.replay needs old and new images in every batch, but "
+                f"data.batch_size is {batch_size}; give 2 or more"
             )
         return min(max(round(batch_size * self.share), 1), batch_size - 1)
 
@@ -92,7 +92,7 @@ class ReplaySampler(Sampler[int]):
         if not self._batches:
             raise ValueError(
                 f"each batch takes {batch_size - old_per_batch} new images, and there are fewer of "
-                "them for each process; lower data.batch_size or raise data.replay.share"
+                "them for each process; lower data.batch_size or raise data.sampling.replay.share"
             )
 
     def set_epoch(self, epoch: int) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import yaml
 
 from glip_pl.data.datasets.base import GroundingDataset
-from glip_pl.data.descriptors import read_described, read_descriptor
+from glip_pl.data.descriptions import read_described
+from glip_pl.data.descriptors import read_descriptor
 from glip_pl.data.formats import FORMATS
 from glip_pl.data.formats.common.image_files import without_broken_images
 from glip_pl.data.report import count_of, list_problems
@@ -39,8 +40,8 @@ def write_shards(source: str, target: Path, *, root: str | None = None) -> Itera
     data = read_descriptor(source, root=root, advice="SOURCE")
     document = read_described(source, advice="SOURCE")
     described: dict[str, Any] = document["data"]
-    if data.stream or not data.train:
-        why = "is streamed already" if data.stream else "has no training set"
+    if data.sampling.stream or not data.train:
+        why = "is streamed already" if data.sampling.stream else "has no training set"
         raise ValueError(f"{source!r} {why}; name the description of sets to be written as shards")
     data.prepare_data()
     base = data.root.absolute()
@@ -51,10 +52,11 @@ def write_shards(source: str, target: Path, *, root: str | None = None) -> Itera
         for key in _PLACE:
             options.pop(key, None)
         options["annotations"] = str(folder)
+    sampling: dict[str, Any] = described.get("sampling") or {}
     for key in _SORTING:
-        if described.pop(key, None):
-            yield f"left out: data.{key}, since a stream cannot be sorted"
-    described |= {"root": str(base), "stream": True}
+        if sampling.pop(key, None):
+            yield f"left out: data.sampling.{key}, since a stream cannot be sorted"
+    described |= {"root": str(base), "sampling": {**sampling, "stream": True}}
     file = target / "data.yaml"
     file.write_text(yaml.safe_dump(document, sort_keys=False))
     yield f"train on it: glip fit --data={file} ..."

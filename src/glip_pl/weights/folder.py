@@ -18,12 +18,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import glip_pl
+from glip_pl.configs.class_paths import with_current_paths
 from glip_pl.system.state_dicts import refuse_non_finite
 from glip_pl.text import TextEncoder
 from glip_pl.weights.about import About
 from glip_pl.weights.allowed_classes import check_class_paths
 from glip_pl.weights.card import card_of
-from glip_pl.weights.class_paths import with_current_paths
 from glip_pl.weights.weights import Weights, hashes
 
 MODEL, DESCRIPTION, TEXT, RECEIPT = "model.safetensors", "model.yaml", "text", "receipt.json"

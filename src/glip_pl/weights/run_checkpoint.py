@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
+from glip_pl.configs.class_paths import with_current_paths
 from glip_pl.system.state_dicts import refuse_non_finite
 from glip_pl.weights.allowed_classes import check_class_paths
-from glip_pl.weights.class_paths import with_current_paths
 
 
 def read_checkpoint(path: str | Path, *, trust: Sequence[str] = ()) -> dict[str, Any]:

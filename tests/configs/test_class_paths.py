@@ -6,7 +6,7 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from glip_pl.cli import main
-from glip_pl.weights.class_paths import (
+from glip_pl.configs.class_paths import (
     _MOVED,
     accept_moved_classes,
     current_path,

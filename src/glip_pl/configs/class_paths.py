@@ -7,7 +7,7 @@ names for good. A class that moves leaves its old path here.
 from functools import cache
 from typing import Any
 
-from glip_pl.configs.moved import HANDED_ON, current_model
+from glip_pl.configs.moved import HANDED_ON, current_data, current_model
 
 # What was at "glip_pl.<old>" is at "glip_pl.<new>": modules, and classes that were renamed.
 _MOVED = {
@@ -50,8 +50,8 @@ def with_current_paths(described: Any) -> Any:
     """Return a configuration of nested dicts and lists in today's words.
 
     Every ``class_path`` is that of today, and arguments that are gone are left out, unless they
-    have a value that nothing does today: the parser then names it. What a model once handed on to
-    its parts stands where they are described.
+    have a value that nothing does today: the parser then names it. What a model and data
+    once handed on to their parts stands where these are described.
     """
     if isinstance(described, dict):
         described = _with_current_options(described)
@@ -72,11 +72,13 @@ def with_current_paths(described: Any) -> Any:
 
 
 def _with_current_options(described: dict[str, Any]) -> dict[str, Any]:
-    """Move what the model of a file or of a checkpoint handed on to its parts."""
+    """Move what model and data of a file or of a checkpoint handed on to their parts."""
     if {"backbone", "text", "fusion"} <= described.keys():
         # A checkpoint, in which the plugin's own arguments have what it was given, too.
         own = {name: value for name, value in described.items() if name not in HANDED_ON}
         return current_model(own, whole=True)
+    if isinstance(data := described.get("data"), dict):
+        described = {**described, "data": current_data(data)}
     model = described.get("model")
     if not isinstance(model, dict):
         return described
