@@ -87,7 +87,7 @@ def server():
             pass
 
     running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=running.serve_forever, daemon=True).start()
+    Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
     state.url = f"http://127.0.0.1:{running.server_port}"
     yield state
     running.shutdown()

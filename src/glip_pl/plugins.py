@@ -3,10 +3,9 @@
 Plugins of this project have no privilege: they are found the same way as those of any package.
 """
 
-from importlib.metadata import entry_points
-
 from glip_pl.configs.names import PLUGINS
 from glip_pl.fusion import FusionPlugin
+from glip_pl.system.entry_points import registered
 
 
 def fusion_plugins() -> dict[str, type[FusionPlugin]]:
@@ -16,7 +15,7 @@ def fusion_plugins() -> dict[str, type[FusionPlugin]]:
         TypeError: An entry point names something that is not a fusion plugin.
     """
     plugins = {}
-    for entry in sorted(entry_points(group=PLUGINS), key=lambda entry: entry.name):
+    for entry in registered(PLUGINS):
         plugin = entry.load()
         if not (isinstance(plugin, type) and issubclass(plugin, FusionPlugin)):
             raise TypeError(

@@ -117,7 +117,7 @@ def plugin(tmp_path, monkeypatch, module, *, described):
         (path.parent / "mine.yaml").write_text("model:\n  fusion:\n    class_path: x\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(
-        names, "entry_points", lambda group: [EntryPoint("mine", f"{module}:MyFusion", group)]
+        names, "registered", lambda group: [EntryPoint("mine", f"{module}:MyFusion", group)]
     )
     return path.parent
 

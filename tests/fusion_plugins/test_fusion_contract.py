@@ -185,7 +185,7 @@ def test_an_entry_point_that_is_no_plugin_is_refused(monkeypatch):
     from importlib.metadata import EntryPoint
 
     entry = EntryPoint("wrong", "glip_pl.boxes:clip", "glip_pl.fusion")
-    monkeypatch.setattr("glip_pl.plugins.entry_points", lambda group: [entry])
+    monkeypatch.setattr("glip_pl.plugins.registered", lambda group: [entry])
 
     with pytest.raises(TypeError, match=r"entry point wrong = glip_pl\.boxes:clip"):
         fusion_plugins()

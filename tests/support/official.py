@@ -1,5 +1,6 @@
 """Official checkpoints of a tiny model with random weights."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,11 @@ def take_tiny_bert(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def official_state(architecture):
     """A random state dict as official GLIP would save it."""
+    return dict(_state(architecture))
+
+
+@cache
+def _state(architecture):
     torch.manual_seed(0)
     task = instantiate_module(GroundingTask, architecture.hyper_parameters())
     for parameter in task.model.parameters():

@@ -45,7 +45,10 @@ def test_exhausted_file_handles_are_raised_by_the_trainer():
         first_batch(Zeros(), open_no_more)
 
 
-def test_what_cannot_be_sent_is_raised_with_the_process_that_made_it():
+def test_what_cannot_be_sent_is_raised_with_the_process_that_made_it(monkeypatch):
+    # How long a loader waits for a process that is about to end: five seconds.
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)
+
     with pytest.raises(Exception, match="in DataLoader worker process 0"):
         first_batch(Unsendable(), guard_worker)
 

@@ -308,6 +308,8 @@ def data_options(shapes_root, tmp_path):
         f"--data.root={shapes_root}",
         "--data.builder=null",
         "--data.num_workers=0",
+        "--data.train_transform.short_sides=[64]",
+        "--data.eval_transform.short_sides=[64]",
         f"--trainer.logger.init_args.save_dir={tmp_path}/runs",
         "--trainer.logger.init_args.name=run",
     ]

@@ -9,7 +9,11 @@ from pytorch_lightning import Callback
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_info
 
-from glip_pl.commands.grounding_parser import GroundingParser, add_options
+from glip_pl.commands.grounding_parser import (
+    GroundingParser,
+    add_options,
+    with_plugin_options,
+)
 from glip_pl.commands.parser import in_short
 from glip_pl.commands.plugin_options import plugin_options
 from glip_pl.commands.resume import WORDS, keep_postprocess, newest, overridden
@@ -83,9 +87,8 @@ class GroundingCLI(LightningCLI):
         self.config = parser.parse_args([command, *given])
         options = plugin_options(self.config[command], given)
         if options:
-            fusion = {"class_path": self.config[command].model.fusion.class_path}
-            described = {"model": {"fusion": {**fusion, "init_args": options}}}
-            self.config = parser.parse_object({command: described}, self.config)
+            model = self.config[command].model
+            model.fusion = with_plugin_options(command, model.fusion, options)
         command = self.config.get("subcommand")
         path = self._name_checkpoint(command) if command else None
         weights = self.config[command].get("weights") if command else None

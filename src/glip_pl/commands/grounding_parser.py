@@ -1,12 +1,15 @@
 """The parser of ``glip fit``, ``validate`` and ``test``: options beside those of Lightning."""
 
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import yaml
+from jsonargparse import Namespace
 from pytorch_lightning.cli import LightningArgumentParser
 
 from glip_pl.commands.parser import CommandParser
 from glip_pl.configs.names import HERE
+from glip_pl.fusion import FusionPlugin
 from glip_pl.plugins import fusion_plugins
 
 
@@ -61,3 +64,22 @@ def add_options(parser: LightningArgumentParser) -> None:
         {f"model.{name}": value for name, value in defaults["model"].items()}
         | {"fusion_defaults": defaults["fusion_defaults"]}
     )
+
+
+def with_plugin_options(command: str, fusion: Namespace, options: Mapping[str, Any]) -> Namespace:
+    """Add options to a plugin that has been parsed; nothing else is parsed again.
+
+    Args:
+        command: The command that is parsed, for messages.
+        fusion: The plugin's class path and arguments.
+        options: Further arguments.
+
+    Returns:
+        The plugin with these, checked like any that is typed.
+    """
+    parser = GroundingParser(prog=f"glip {command}")
+    parser.add_argument("--model.fusion", type=FusionPlugin)
+    described = fusion.as_dict()
+    described["init_args"] = {**described.get("init_args", {}), **options}
+    parsed: Namespace = parser.parse_object({"model": {"fusion": described}}).model.fusion
+    return parsed

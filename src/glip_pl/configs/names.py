@@ -10,10 +10,12 @@ import difflib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from glip_pl.system.entry_points import registered
 
 HERE = Path(__file__).parent
 BASE = HERE / "base.yaml"
@@ -135,7 +137,7 @@ def _fusions() -> dict[str, str]:
     """Find the installed plugins, and further YAMLs beside them, such as closed_set."""
     found: dict[str, str] = {}
     beside: dict[str, str] = {}
-    for entry in sorted(entry_points(group=PLUGINS), key=lambda entry: entry.name):
+    for entry in registered(PLUGINS):
         folder = _folder(entry)
         files = {path.stem: str(path) for path in folder.glob("*.yaml")} if folder else {}
         plain = json.dumps({"model": {"fusion": {"class_path": entry.value.replace(":", ".")}}})
@@ -165,7 +167,7 @@ def _fusion_of(config: str) -> str | None:
 
 def _plugin(path: str) -> str:
     """Return the name of a plugin by its class path; of one without a name, that of the class."""
-    names = {e.value.replace(":", "."): e.name for e in entry_points(group=PLUGINS)}
+    names = {e.value.replace(":", "."): e.name for e in registered(PLUGINS)}
     return names.get(path, path.rpartition(".")[2])
 
 

@@ -7,20 +7,19 @@ import.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any
+
+from glip_pl.system.entry_points import all_entry_points
 
 _GROUPS = "glip_pl."  # Of the entry points of plugins: "glip_pl.fusion" and its like.
 
 
 def allowed_packages(trust: Iterable[str] = ()) -> set[str]:
     """Return the modules, with all below them, whose classes may be imported."""
-    found = entry_points()
     plugins = {
         entry.module.partition(".")[0]
-        for group in found.groups
-        if group.startswith(_GROUPS)
-        for entry in found.select(group=group)
+        for entry in all_entry_points()
+        if entry.group.startswith(_GROUPS)
     }
     return {"glip_pl", *plugins, *trust}
 

@@ -51,7 +51,7 @@ def in_files(folder) -> ColumnRecords:
     return builder.finish()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(RECORDS, max_size=4))
 def test_records_come_back_as_they_went_in(records):
     held = columns_of(records)
