@@ -1,12 +1,13 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers import write_image
 
 from glip_pl.data import CategoryDetection
 from glip_pl.data.auto_splits import auto_split
-from glip_pl.data.formats import FORMATS, AnnotationSet, Record, detect_format
+from glip_pl.data.formats import FORMATS, Annotation, AnnotationSet, Record, detect_format
 from glip_pl.data.read_back import refuse_other
 from glip_pl.data.sources import MOST_BOXES, TOO_MANY, read_split
 
@@ -195,3 +196,22 @@ def test_what_reads_back_otherwise_is_refused(tmp_path):
     (tmp_path / "out/labels/all/a.txt").write_text("")
     with pytest.raises(ValueError, match="reads back as 2 records with 1 boxes"):
         refuse_other(FORMATS["yolo"], sets, tmp_path / "out")
+
+
+def test_pictures_are_paired_whatever_rounding_did_to_their_order():
+    def sets_of(boxes):
+        records = [
+            Record(i, f"{i}.jpg", (10, 10), tuple(Annotation(box, 1) for box in shown))
+            for i, shown in enumerate(boxes)
+        ]
+        return {"all": AnnotationSet(Path(), records, {1: "cat"})}
+
+    def reads_back(meant, found):
+        refuse_other(SimpleNamespace(name="voc", read=lambda _: sets_of(found)), sets_of(meant), "")
+
+    a, b, c = (0.0, 0.0, 4.0, 4.0), (1.0, 1.0, 3.0, 3.001), (2.0, 0.0, 4.0, 2.002)
+    moved = (2.0, 0.0, 4.0, 2.0)
+
+    reads_back([[a], [b], [c], []], [[], [moved], [b], [a]])
+    with pytest.raises(ValueError, match="4 records with 3 boxes"):
+        reads_back([[a], [b], [c], []], [[], [b], [b], [a]])

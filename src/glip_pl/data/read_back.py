@@ -1,14 +1,21 @@
 """Whether what was written reads back as it was: images by their size, boxes and words."""
 
-from collections.abc import Mapping
+import hashlib
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from glip_pl.data.annotations import Box
-from glip_pl.data.formats import AnnotationSet, Format
+from glip_pl.data.formats import AnnotationSet, Format, Record
+from glip_pl.data.formats.columns.builder import columns_of
+from glip_pl.data.formats.columns.records import ColumnRecords
+from glip_pl.data.formats.columns.store import Array
 
 _NEAR = 0.01  # Pixels; formats write parts of the image, percents or decimals.
-# Size, caption and names of a record; name, crowd and corners of its boxes.
-Key = tuple[tuple[int, int], str, tuple[str, ...]]
+# Name, crowd and corners of the boxes of a record.
 Boxes = list[tuple[str, bool, Box]]
 
 
@@ -18,52 +25,102 @@ def refuse_other(writer: Format, sets: Mapping[str, AnnotationSet], folder: Path
     Raises:
         ValueError: It has other images, or an image has other boxes, names or captions.
     """
-    meant, found = _content(sets), _content(writer.read(folder))
-    same = meant.keys() == found.keys() and all(_alike(meant[key], found[key]) for key in meant)
-    if not same:
-        counts = [
-            (sum(map(len, held.values())), sum(len(r) for rs in held.values() for r in rs))
-            for held in (meant, found)
-        ]
+    meant, found = _Content.of(sets), _Content.of(writer.read(folder))
+    if not _alike(meant, found):
         raise ValueError(
-            f"what was written as {writer.name} reads back as {counts[1][0]} records with "
-            f"{counts[1][1]} boxes, and not as the {counts[0][0]} with {counts[0][1]} meant; "
+            f"what was written as {writer.name} reads back as {len(found.keys)} records with "
+            f"{found.boxes} boxes, and not as the {len(meant.keys)} with {meant.boxes} meant; "
             "nothing is kept; convert into another format, or drop --strict"
         )
 
 
-def _content(sets: Mapping[str, AnnotationSet]) -> dict[Key, list[Boxes]]:
-    """Gather the boxes of the records that have the same size, caption and names."""
-    content: dict[Key, list[Boxes]] = {}
-    for held in sets.values():
-        for record in held.records:
-            boxes = sorted(
-                ("" if a.category is None else held.names[a.category], a.crowd, a.box)
-                for a in record.annotations
-            )
-            names = tuple(name for name, _, _ in boxes)
-            content.setdefault((record.size, record.caption or "", names), []).append(boxes)
-    return content
+@dataclass(frozen=True)
+class _Content:
+    """All records of some sets, in the order of what can be compared of them without tolerance.
+
+    Attributes:
+        parts: The records of each set, and its names.
+        keys: A hash of size, caption and names of each record, ascending, uint64 [R].
+        totals: The sum of the corners of all its boxes, ascending among equal keys, [R].
+        places: Which set it is of, and which record there, int64 [R, 2].
+        boxes: How many boxes there are.
+    """
+
+    parts: Sequence[tuple[ColumnRecords, Mapping[int, str]]]
+    keys: Array
+    totals: Array
+    places: Array
+    boxes: int
+
+    @classmethod
+    def of(cls, sets: Mapping[str, AnnotationSet]) -> "_Content":
+        parts = [(columns_of(held.records), held.names) for held in sets.values()]
+        count = sum(len(records) for records, _ in parts)
+        keys, totals = np.empty(count, np.uint64), np.empty(count)
+        places = np.empty((count, 2), np.int64)
+        at = boxes = 0
+        for number, (records, names) in enumerate(parts):
+            boxes += int(records.box_counts.sum())
+            for place, record in enumerate(records):
+                shown = _boxes_of(record, names)
+                keys[at] = _key(record, shown)
+                totals[at] = sum(sum(box) for _, _, box in shown)
+                places[at] = number, place
+                at += 1
+        order = np.lexsort((totals, keys))
+        return cls(parts, keys[order], totals[order], places[order], boxes)
+
+    def __iter__(self) -> Iterator[tuple[int, float, Boxes]]:
+        """Walk over the keys, totals and boxes."""
+        for key, total, (number, place) in zip(
+            self.keys.tolist(), self.totals.tolist(), self.places.tolist(), strict=True
+        ):
+            records, names = self.parts[number]
+            yield key, total, _boxes_of(records[place], names)
 
 
-def _alike(meant: list[Boxes], found: list[Boxes]) -> bool:
-    """Whether records can be paired whose boxes are the same up to `_NEAR`."""
-    if len(meant) != len(found):
+def _key(record: Record, boxes: Boxes) -> int:
+    told = (record.size, record.caption or "", [name for name, _, _ in boxes])
+    text = repr(told).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest())
+
+
+def _boxes_of(record: Record, names: Mapping[int, str]) -> Boxes:
+    return sorted(
+        ("" if a.category is None else names[a.category], a.crowd, a.box)
+        for a in record.annotations
+    )
+
+
+def _alike(meant: _Content, found: _Content) -> bool:
+    """Whether records can be paired whose boxes are the same up to `_NEAR`.
+
+    Whatever rounding did to the order of records, the boxes of a pair add up to nearly the same, so
+    that a few of those found wait for theirs at a time.
+    """
+    if not np.array_equal(meant.keys, found.keys):
         return False
-    left = sorted(found, key=_total)
-    for boxes in sorted(meant, key=_total):
-        # Whatever order rounding gave to records, their boxes add up to nearly the same.
-        slack = _NEAR * 4 * (len(boxes) + 1)
-        near = (i for i, other in enumerate(left) if abs(_total(other) - _total(boxes)) < slack)
-        place = next((i for i in near if _same(boxes, left[i])), None)
-        if place is None:
+    walk = iter(found)
+    ahead = next(walk, None)
+    waiting: deque[Boxes] = deque()
+    before = None
+    for key, total, boxes in meant:
+        if key != before:
+            waiting.clear()
+            before = key
+        place = next((i for i, other in enumerate(waiting) if _same(boxes, other)), None)
+        if place is not None:
+            del waiting[place]
+            continue
+        most = (key, total + _NEAR * 4 * (len(boxes) + 1))
+        while ahead is not None and ahead[:2] <= most:
+            other, ahead = ahead[2], next(walk, None)
+            if _same(boxes, other):
+                break
+            waiting.append(other)
+        else:
             return False
-        del left[place]
     return True
-
-
-def _total(boxes: Boxes) -> float:
-    return sum(sum(box) for _, _, box in boxes)
 
 
 def _same(boxes: Boxes, others: Boxes) -> bool:

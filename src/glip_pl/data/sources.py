@@ -3,8 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from glip_pl.data.annotations import Problems
 from glip_pl.data.auto_splits import AUTO_SPLITS, auto_split
 from glip_pl.data.formats import FORMATS, AnnotationSet, Format, detect_format
@@ -109,8 +107,7 @@ def with_images(found: AnnotationSet, folder: Path) -> AnnotationSet:
         return name if in_tar else images.find(name)
 
     records = records.with_files(find)
-    certain = [images.is_certain(name) for name in records.file_names()]
+    records = images.certain(records)
     for kind, told in lost.items():
         problems[kind] = [*problems.get(kind, []), *(str(folder / name) for name in told)]
-    records = records.take(np.array(certain, bool))
     return replace(found, images=folder, records=records, problems=problems)

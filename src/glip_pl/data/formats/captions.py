@@ -11,17 +11,19 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any, ClassVar
 
 from glip_pl.data.annotations import Problems
+from glip_pl.data.formats.columns.builder import columns_of
 from glip_pl.data.formats.common.caption_spans import NO_CAPTION
 from glip_pl.data.formats.common.checks import note
 from glip_pl.data.formats.common.image_files import IMAGE_SUFFIXES, place_images, read_sizes
 from glip_pl.data.formats.common.json_lines import first_object, json_lines
 from glip_pl.data.formats.common.paths import ImageFolder, sources, split_of
 from glip_pl.data.formats.common.records import AnnotationSet, Format, Record, Splits
+from glip_pl.data.formats.common.spool import Spool
 
 _SUFFIXES = (".jsonl", ".tsv", ".csv")
 _IMAGE = ("image", "filepath", "file_name", "filename", "image_path", "image_name", "img_path")
@@ -186,7 +188,7 @@ def _read_texts(root: Path) -> AnnotationSet:
 
 def _joined(pairs: Iterable[_Pair], folder: ImageFolder) -> AnnotationSet:
     """Make the records, with the sizes of the images that the pairs do not tell."""
-    kept = []
+    kept = Spool[tuple[str, str, tuple[int, int] | None]]()
     for where, image, caption, size in pairs:
         found = folder.find(image)
         if found is not None and not caption.strip():
@@ -196,11 +198,15 @@ def _joined(pairs: Iterable[_Pair], folder: ImageFolder) -> AnnotationSet:
     unknown = list(dict.fromkeys(image for image, _, size in kept if size is None))
     read = read_sizes([str(folder.path / image) for image in unknown])
     sizes = dict(zip(unknown, read, strict=True))
-    records: list[Record] = []
-    for image, caption, known in kept:
-        told = sizes[image] if known is None else known
-        if isinstance(told, str):
-            note(folder.problems, told, image)
-        else:
-            records.append(Record(len(records) + 1, image, told, caption=caption))
-    return AnnotationSet(folder.path, folder.certain(records), problems=folder.problems)
+
+    def records() -> Iterator[Record]:
+        number = count(1)
+        for image, caption, known in kept:
+            told = sizes[image] if known is None else known
+            if isinstance(told, str):
+                note(folder.problems, told, image)
+            else:
+                yield Record(next(number), image, told, caption=caption)
+
+    held = folder.certain(columns_of(records()))
+    return AnnotationSet(folder.path, held, problems=folder.problems)

@@ -9,14 +9,16 @@ authors' later tool subtracts 1. See https://github.com/BryanPlummer/flickr30k_e
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import ClassVar
 from xml.etree import ElementTree
 
 from glip_pl.data.annotations import Box
+from glip_pl.data.formats.columns.builder import columns_of
 from glip_pl.data.formats.common import checks
 from glip_pl.data.formats.common.checks import note
 from glip_pl.data.formats.common.paths import ImageFolder
@@ -74,7 +76,15 @@ class FlickrEntities(Format):
 def _read_split(root: Path, pictures: Sequence[str]) -> AnnotationSet:
     folder = ImageFolder.near(root, (f"{picture}.jpg" for picture in pictures), {})
     unread: Counter[str] = Counter()
-    records: list[Record] = []
+    records = folder.certain(columns_of(_records(root, pictures, folder, unread)))
+    return AnnotationSet(folder.path, records, problems=folder.problems, unread=dict(unread))
+
+
+def _records(
+    root: Path, pictures: Sequence[str], folder: ImageFolder, unread: Counter[str]
+) -> Iterator[Record]:
+    """Walk over the sentences of pictures, which are numbered on."""
+    number = count(1)
     for picture in pictures:
         try:
             entities = ElementTree.parse(root / "Annotations" / f"{picture}.xml").getroot()
@@ -99,10 +109,7 @@ def _read_split(root: Path, pictures: Sequence[str]) -> AnnotationSet:
                 for phrase in phrases
                 for box in boxes.get(phrase.entity, ())
             )
-            records.append(Record(len(records) + 1, found, size, links, caption))
-    return AnnotationSet(
-        folder.path, folder.certain(records), problems=folder.problems, unread=dict(unread)
-    )
+            yield Record(next(number), found, size, links, caption)
 
 
 def _without_box(phrase: _Phrase, scenes: set[str]) -> str:

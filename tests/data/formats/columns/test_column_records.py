@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glip_pl.data.formats import Annotation, Record
-from glip_pl.data.formats.columns.builder import ColumnsBuilder, columns_of
+from glip_pl.data.formats.columns.builder import ColumnsBuilder, by_file, columns_of
 from glip_pl.data.formats.columns.records import ColumnRecords
 from glip_pl.data.formats.columns.rows import NO_CATEGORY
 from glip_pl.data.formats.columns.store import open_store
@@ -145,3 +145,17 @@ def test_boxes_are_walked_over_in_parts_that_part_no_record(size):
 def test_an_index_past_the_end_is_refused():
     with pytest.raises(IndexError):
         columns_of([CAT])[1]
+
+
+def test_the_records_of_a_file_come_together_in_the_order_of_their_files():
+    records = columns_of(Record(i, name, (1, 1)) for i, name in enumerate("aba"))
+
+    assert [[r.image_id for r in held] for held in by_file(records)] == [[0, 2], [1]]
+
+
+def test_categories_are_numbered_anew():
+    boxes = [Annotation((0.0, 0.0, 1.0, 1.0), category) for category in (7, 3, 7)]
+    records = columns_of([Record(1, "a", (1, 1), tuple(boxes))]).with_categories({3: 1, 7: 2})
+
+    assert [a.category for a in records[0].annotations] == [2, 1, 2]
+    assert records.shows_only([1, 2]).all()

@@ -2,6 +2,7 @@ import unicodedata
 
 import pytest
 
+from glip_pl.data.formats.columns.builder import columns_of
 from glip_pl.data.formats.common.checks import OUTSIDE_FOLDER, UNSURE_FILE
 from glip_pl.data.formats.common.file_names import FilesBelow, plain_name
 from glip_pl.data.formats.common.paths import ImageFolder
@@ -95,7 +96,7 @@ def test_two_names_that_lead_to_one_file_are_left_out_both(tmp_path):
     problems = {}
 
     folder = ImageFolder.near(tmp_path / "train.json", names, problems)
-    records = [Record(i, folder.find(name), (1, 1)) for i, name in enumerate(names)]
+    records = columns_of(Record(i, folder.find(n), (1, 1)) for i, n in enumerate(names))
 
     assert [r.file_name for r in folder.certain(records)] == ["2.jpg"]
     assert problems == {UNSURE_FILE: ["1.jpg", "1.jpg"]}

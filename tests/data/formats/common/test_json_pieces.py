@@ -124,3 +124,16 @@ def test_equal_files_have_equal_digests(tmp_path):
     a, b, c = (open_document(tmp_path / name).digest for name in "abc")
 
     assert a == b != c
+
+
+@pytest.mark.parametrize("piece", [8, 1 << 24])
+def test_a_file_that_is_one_list_is_read_in_pieces(tmp_path, monkeypatch, piece):
+    monkeypatch.setattr(json_walk, "PIECE", piece)
+    for content in (b'[{"a": 1}, {"b": [2]}, 3]', b"[]"):
+        (tmp_path / "a.json").write_bytes(content)
+
+        assert list(json_walk.open_list(tmp_path / "a.json")) == json.loads(content)
+    for content in (b'[{"a": 1}', b"[1] 2", b"[1,]"):
+        (tmp_path / "a.json").write_bytes(content)
+        with pytest.raises(ValueError, match=r"."):
+            list(json_walk.open_list(tmp_path / "a.json"))

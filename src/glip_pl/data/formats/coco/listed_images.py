@@ -152,11 +152,9 @@ def found_images(
         The images whose file is certain, with the names that the files have below the folder.
     """
     within = [(sources or {}).get(i, "") for i in images.image_ids.tolist()] if sources else []
-    images = images.with_files(
-        lambda place, name: folder.find(name, within[place] if within else "")
+    return folder.certain(
+        images.with_files(lambda place, name: folder.find(name, within[place] if within else ""))
     )
-    certain = [folder.is_certain(name) for name in images.file_names()]
-    return images.take(np.array(certain, bool))
 
 
 class RowsOfIds:

@@ -1,6 +1,6 @@
 """Columns from images and boxes that come piece by piece, boxes in any order."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from glip_pl.data.formats.columns.rows import NO_CATEGORY
 from glip_pl.data.formats.columns.store import Array, Growing
 from glip_pl.data.formats.common.records import Annotation, Record
 
-_RECORDS = 20_000  # Records that `add` takes at once.
+_RECORDS = 4_096  # Records that `add` takes at once.
 
 
 class ColumnsBuilder:
@@ -186,13 +186,21 @@ class ColumnsBuilder:
         self._column(name, dtype).append(np.array(list(chain.from_iterable(lists)), dtype))
 
 
-def columns_of(records: Sequence[Record]) -> ColumnRecords:
-    """Put records into columns, in memory, unless they are in columns."""
+def columns_of(records: Iterable[Record]) -> ColumnRecords:
+    """Put records into columns as they come, in memory, unless they are in columns."""
     if isinstance(records, ColumnRecords):
         return records
     builder = ColumnsBuilder()
     builder.add(records)
     return builder.finish()
+
+
+def by_file(records: Sequence[Record]) -> Iterator[list[Record]]:
+    """Walk over the records of each file, in the order of the first of each."""
+    held, places = columns_of(records), dict[str, list[int]]()
+    for place, name in enumerate(held.file_names()):
+        places.setdefault(name, []).append(place)
+    return ([held[place] for place in some] for some in places.values())
 
 
 def _unless_all(values: list[Any], nothing: Any) -> list[Any] | None:

@@ -6,7 +6,7 @@ that would say nothing ("score" where no box has one) are not there.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -95,6 +95,16 @@ class ColumnRecords(Sequence[Record]):
             return self.take(kept)
         names = (other.get(place, name) for place, name in enumerate(self.file_names()))
         return self.with_names(names).take(kept)
+
+    def with_categories(self, new: Mapping[int, int]) -> "ColumnRecords":
+        """Return the records with other numbers of their categories, all of which `new` has."""
+        old = np.array(sorted(new), np.int64)
+        numbers = np.array([new[i] for i in old.tolist()], np.int64)
+        changed = {
+            name: numbers[np.searchsorted(old, self.columns[name])]
+            for name in ("category", "used_category")
+        }
+        return ColumnRecords(ColumnStore({**self.columns, **changed}), self.rows, self._names)
 
     @property
     def image_ids(self) -> Array:

@@ -1,11 +1,11 @@
 """What the formats for detection share: every box has a category, every image file one record."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from glip_pl.data.formats.columns.builder import columns_of
+from glip_pl.data.formats.columns.builder import by_file, columns_of
 from glip_pl.data.formats.columns.rows import NO_CATEGORY
 from glip_pl.data.formats.common.records import Annotation, AnnotationSet, Record
 from glip_pl.prompts import clean_name
@@ -34,18 +34,14 @@ def as_detection(sets: Mapping[str, AnnotationSet]) -> dict[str, AnnotationSet]:
         if _is_detection(annotation_set):
             converted[split] = annotation_set
             continue
-        by_file: dict[str, Record] = {}
-        for record in annotation_set.records:
-            found = []
-            for annotation in record.annotations:
-                if annotation.category is None:
-                    phrase = _phrase(record, annotation)
-                    if phrase not in own:
-                        own[phrase] = added.setdefault(phrase, first + len(added))
-                    annotation = replace(annotation, category=own[phrase])
-                found.append(_without_words(annotation))
-            by_file[record.file_name] = _joined(by_file.get(record.file_name), record, found)
-        converted[split] = replace(annotation_set, records=list(by_file.values()))
+
+        def category_of(phrase: str, own: dict[str, int] = own) -> int:
+            if phrase not in own:
+                own[phrase] = added.setdefault(phrase, first + len(added))
+            return own[phrase]
+
+        joined = (_joined(records, category_of) for records in by_file(annotation_set.records))
+        converted[split] = replace(annotation_set, records=columns_of(joined))
     # All splits have all phrases, as they have all categories.
     for split, held in converted.items():
         known = set(held.names.values())
@@ -76,14 +72,19 @@ def _without_words(annotation: Annotation) -> Annotation:
     return annotation
 
 
-def _joined(before: Record | None, record: Record, found: list[Annotation]) -> Record:
-    """Add a record's boxes to those of the same file."""
-    if before is None:
-        return replace(record, annotations=tuple(found), caption=None)
-    annotations = (*before.annotations, *found)
-    if record.caption is not None:  # Captions of one image name its boxes again.
-        annotations = tuple(dict.fromkeys(annotations))
-    return replace(before, annotations=annotations)
+def _joined(records: Sequence[Record], category_of: Callable[[str], int]) -> Record:
+    """Join the records of one file."""
+    annotations = list[Annotation]()
+    for record in records:
+        for annotation in record.annotations:
+            if annotation.category is None:
+                category = category_of(_phrase(record, annotation))
+                annotation = replace(annotation, category=category)
+            annotations.append(_without_words(annotation))
+        if record.caption is not None and record is not records[0]:
+            # Captions of one image name its boxes again.
+            annotations = list(dict.fromkeys(annotations))
+    return replace(records[0], annotations=tuple(annotations), caption=None)
 
 
 def all_names(sets: Iterable[AnnotationSet]) -> list[str]:

@@ -11,7 +11,6 @@ import codecs
 import hashlib
 import json
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +19,7 @@ import msgspec
 
 from glip_pl.data.formats.common.json_brackets import follow_brackets
 from glip_pl.data.formats.common.json_pieces import JsonDocument, JsonList, JsonPiece
+from glip_pl.data.formats.common.text_files import in_utf8
 
 PIECE = 1 << 24
 _BLANK = b" \t\n\r"
@@ -39,24 +39,22 @@ def open_document(path: Path) -> JsonDocument:
         ValueError: It is no JSON.
         RecursionError: It is nested too deep.
     """
+    return _walk(path).document()
+
+
+def _walk(path: Path) -> "_Walk":
     file: BinaryIO = path.open("rb")
     encoding = json.detect_encoding(file.read(4))
     file.seek(0)
     if encoding not in ("utf-8", "utf-8-sig"):
-        file = _in_utf8(file, encoding)
+        file = in_utf8(file, encoding)
     start = len(codecs.BOM_UTF8) if encoding == "utf-8-sig" else 0
-    return _Walk(path, file, start).document()
+    return _Walk(path, file, start)
 
 
-def _in_utf8(file: BinaryIO, encoding: str) -> BinaryIO:
-    """Copy a text into a nameless file in UTF-8."""
-    copy = tempfile.TemporaryFile()  # Which the pieces read from.
-    decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
-    while part := file.read(PIECE):
-        copy.write(decoder.decode(part).encode("utf-8", "surrogatepass"))
-    copy.write(decoder.decode(b"", final=True).encode("utf-8", "surrogatepass"))
-    copy.seek(0)
-    return copy
+def open_list(path: Path) -> JsonList | None:
+    """Find the entries of a JSON list; None of another value. Raises as `open_document`."""
+    return _walk(path).outermost_list()
 
 
 class _Walk:
@@ -86,6 +84,15 @@ class _Walk:
         if self._next():
             raise self._error("Extra data")
         return JsonDocument(self._lists, self._hash.hexdigest())
+
+    def outermost_list(self) -> JsonList | None:
+        if self._next() != b"[":
+            return None
+        self._at += 1
+        pieces = list(self._pieces())
+        if self._next():
+            raise self._error("Extra data")
+        return JsonList(pieces)
 
     def _object(self) -> None:
         self._at += 1

@@ -7,11 +7,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+
 from glip_pl.data.annotations import Problems
+from glip_pl.data.formats.columns.records import ColumnRecords
 from glip_pl.data.formats.common.checks import MISSING_FILE, OUTSIDE_FOLDER, UNSURE_FILE, note
 from glip_pl.data.formats.common.detection_sets import folder_split, subfolders
 from glip_pl.data.formats.common.file_names import FilesBelow, leads_out, parts_from, plain_name
-from glip_pl.data.formats.common.records import Record
 
 # A split's word in a file name, "refcoco_testA" or "train2017"; never part of a longer word.
 _SPLIT = re.compile(r"(?<![a-zA-Z])(train|val|test[AB]?)(?:id(?:ation)?)?(?![a-zA-Z])")
@@ -174,12 +176,12 @@ class ImageFolder:
             return found in self._written
         return self._written.setdefault(found, asked) != asked or self._found.get(found) == found
 
-    def certain(self, records: Iterable[Record]) -> list[Record]:
+    def certain(self, records: ColumnRecords) -> ColumnRecords:
         """Leave out the records whose file other names led to as well; called after the last one.
 
         "cam1/1.jpg" and "cam2/1.jpg" beside a lone "1.jpg" may both mean it.
         """
-        return [record for record in records if self.is_certain(record.file_name)]
+        return records.take(np.array([self.is_certain(n) for n in records.file_names()], bool))
 
     def is_certain(self, found: str) -> bool:
         """Whether no two names led to a file; else note it. Called after the last `find`."""

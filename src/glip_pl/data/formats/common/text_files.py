@@ -6,8 +6,10 @@ else, become U+FFFD, and whoever needs the words in question refuses them (`is_r
 
 import codecs
 import re
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
@@ -27,6 +29,7 @@ _DECLARED = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)
 _LATER = {"gb2312": "gb18030", "gbk": "gb18030"}
 # A description of a data set is a page of text; aliases of aliases could hang its reader.
 _LONGEST_YAML = 8 << 20
+_PART = 1 << 20  # Bytes that are decoded at once.
 
 
 def decode(content: bytes) -> str:
@@ -35,15 +38,53 @@ def decode(content: bytes) -> str:
     Returns:
         The text without a mark; U+FFFD in the place of bytes that are wrong.
     """
+    encoding, start = _encoding_of(content)
+    return content[start:].decode(encoding, errors="replace")
+
+
+def decode_parts(file: Path) -> Iterator[str]:
+    """Decode a file of any size as `decode` does, some bytes at a time.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with file.open("rb") as opened:
+        encoding, start = _encoding_of(opened.read(200))
+        opened.seek(start)
+        decoder = codecs.getincrementaldecoder(encoding)("replace")
+        while part := opened.read(_PART):
+            yield decoder.decode(part)
+        yield decoder.decode(b"", final=True)
+
+
+def in_utf8(file: BinaryIO, encoding: str) -> BinaryIO:
+    """Copy a text into a nameless file in UTF-8.
+
+    Raises:
+        ValueError: It is not in the encoding.
+    """
+    copy = tempfile.TemporaryFile()
+    decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
+    while part := file.read(_PART):
+        copy.write(decoder.decode(part).encode("utf-8", "surrogatepass"))
+    copy.write(decoder.decode(b"", final=True).encode("utf-8", "surrogatepass"))
+    copy.seek(0)
+    return copy
+
+
+def _encoding_of(head: bytes) -> tuple[str, int]:
+    """Find the encoding of a text from its first bytes, and the length of its mark."""
     for mark, encoding in _MARKS.items():
-        if content.startswith(mark):
-            return content[len(mark) :].decode(encoding, errors="replace")
-    declared = _DECLARED.match(content[:200])
+        if head.startswith(mark):
+            return encoding, len(mark)
+    declared = _DECLARED.match(head[:200])
     encoding = declared[1].decode().lower() if declared else "utf-8"
+    encoding = _LATER.get(encoding, encoding)
     try:
-        return content.decode(_LATER.get(encoding, encoding), errors="replace")
+        codecs.getincrementaldecoder(encoding)
     except LookupError:  # No encoding has this name.
-        return content.decode("utf-8", errors="replace")
+        return "utf-8", 0
+    return encoding, 0
 
 
 def is_readable(text: str) -> bool:

@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
-from xml.etree.ElementTree import Element
+
+import numpy as np
 
 from glip_pl.data.annotations import Problems
+from glip_pl.data.formats.columns.builder import columns_of
 from glip_pl.data.formats.common import checks
 from glip_pl.data.formats.common.checks import checked_box, note
 from glip_pl.data.formats.common.detection_sets import all_names, as_detection, folder_split
@@ -19,8 +21,15 @@ from glip_pl.data.formats.common.paths import ImageFolder, sources
 from glip_pl.data.formats.common.records import Annotation, AnnotationSet, Format, Record
 from glip_pl.data.formats.common.text_files import decode, is_readable
 from glip_pl.data.formats.common.values import WRONG, size_of, whole_number
-from glip_pl.data.formats.cvat.cvat_xml import SHAPES, TAIL, head, image_text, shape_corners
-from glip_pl.data.formats.voc.voc_xml import read_xml
+from glip_pl.data.formats.cvat.cvat_xml import (
+    SHAPES,
+    TAIL,
+    Tag,
+    head,
+    image_text,
+    read_images,
+    shape_corners,
+)
 
 NO_LABEL = "shape without a label"
 ANNOTATIONS = "annotations.xml"
@@ -78,44 +87,45 @@ def _is_cvat(file: Path) -> bool:
 
 def _read_file(file: Path) -> dict[str, AnnotationSet]:
     """Read the images of a file by subset, "" where they have none."""
-    try:
-        root = read_xml(file)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"cannot read the annotation file {str(file)!r}: {error}; export it again"
-        ) from error
-    images = list(root.iter("image"))
-    if not images and next(root.iter("track"), None) is not None:
-        raise ValueError(
-            f"{str(file)!r} is of a video, whose frames are no files; export it from CVAT as "
-            '"CVAT for images 1.1", or as COCO'
-        )
+    document = read_images(file)
     problems: Problems = {}
     unread: Counter[str] = Counter()
-    listed = [(tag.text or "").strip() for tag in root.iterfind("meta//label/name")]
-    used = sorted({s.get("label", "") for image in images for s in _shapes(image, Counter())})
-    readable = (name for name in (*listed, *used) if name and is_readable(name))
+    images = document.images
+    labels, written, numbers = set[str](), list[str](), list[int | None]()
+    for image in images:
+        labels |= {shape.values.get("label", "") for shape in _shapes(image, Counter())}
+        written.append(image.values.get("name", ""))
+        numbers.append(whole_number(image.values.get("id")))
+    readable = (name for name in (*document.labels, *sorted(labels)) if name and is_readable(name))
     names = dict(enumerate(dict.fromkeys(readable), start=1))
     checks.note_same_names(names, problems)
     ids = {name: number for number, name in names.items()}
-    folder = ImageFolder.near(file, [image.get("name", "") for image in images], problems)
-    numbers = [whole_number(image.get("id")) for image in images]
+    folder = ImageFolder.near(file, written, problems)
     own_ids = None not in numbers and len(set(numbers)) == len(numbers)
-    by_subset: dict[str, list[Record]] = {}
-    for place, (image, number) in enumerate(zip(images, numbers, strict=True), start=1):
-        try:
-            size = size_of(image.attrib)
-            found = folder.find(image.attrib["name"])
-        except WRONG:
-            note(problems, checks.NO_RECORD, f"image {place} of the file")
-            continue
-        if found is not None:
-            boxes = tuple(_boxes(image, size, ids, problems, unread))
-            record = Record(number if own_ids and number is not None else place, found, size, boxes)
-            subset = image.get("subset", "")
-            split = folder_split(subset.lower()) or subset
-            by_subset.setdefault("" if split.lower() == "default" else split, []).append(record)
-    kept = {split: folder.certain(records) for split, records in by_subset.items()} or {"": []}
+    subsets = list[str]()
+
+    def read() -> Iterator[Record]:
+        for place, (image, number) in enumerate(zip(images, numbers, strict=True), start=1):
+            try:
+                size = size_of(image.values)
+                found = folder.find(image.values["name"])
+            except WRONG:
+                note(problems, checks.NO_RECORD, f"image {place} of the file")
+                continue
+            if found is not None:
+                boxes = tuple(_boxes(image, size, ids, problems, unread))
+                subset = image.values.get("subset", "")
+                split = folder_split(subset.lower()) or subset
+                subsets.append("" if split.lower() == "default" else split)
+                own_id = number if own_ids and number is not None else place
+                yield Record(own_id, found, size, boxes)
+
+    records = columns_of(read())
+    of_subset = np.array(subsets, object)
+    kept = {
+        split: folder.certain(records.take(np.flatnonzero(of_subset == split)))
+        for split in dict.fromkeys(subsets or [""])
+    }
     # What is wrong with the file is told once, of its first split.
     return {
         split: AnnotationSet(
@@ -127,16 +137,16 @@ def _read_file(file: Path) -> dict[str, AnnotationSet]:
     }
 
 
-def _shapes(image: Element, unread: Counter[str]) -> Iterator[Element]:
-    for shape in image:
-        if shape.tag in SHAPES:
+def _shapes(image: Tag, unread: Counter[str]) -> Iterator[Tag]:
+    for shape in image.inside:
+        if shape.name in SHAPES:
             yield shape
         else:
-            unread[shape.tag] += 1
+            unread[shape.name] += 1
 
 
 def _boxes(
-    image: Element,
+    image: Tag,
     size: tuple[int, int],
     ids: Mapping[str, int],
     problems: Problems,
@@ -145,8 +155,8 @@ def _boxes(
     for shape in _shapes(image, unread):
         corners, beyond = shape_corners(shape)
         box, kind = checked_box(corners, size)
-        label = shape.get("label", "")
-        where = f"{label!r} of {image.get('name')}: {list(corners)}"
+        label = shape.values.get("label", "")
+        where = f"{label!r} of {image.values.get('name')}: {list(corners)}"
         note(problems, kind, where)
         if label not in ids:
             note(problems, NO_LABEL, where)

@@ -3,14 +3,76 @@
 See https://docs.cvat.ai/docs/dataset_management/formats/format-cvat.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from math import cos, radians, sin
+from pathlib import Path
+from typing import NamedTuple, cast
+from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape, quoteattr
 
+from glip_pl.data.formats.common.spool import Spool
+from glip_pl.data.formats.common.text_files import decode_parts
+
 # The shapes that cover something, and so have a box around them.
 SHAPES = ("box", "polygon", "mask", "ellipse")
+# Where the names of labels stand: below meta, in a label.
+_LABEL = ["meta", "label"]
 TAIL = "</annotations>\n"
+
+
+class Tag(NamedTuple):
+    """A tag of the XML, its values, and the tags in it."""
+
+    name: str
+    values: dict[str, str]
+    inside: tuple["Tag", ...] = ()
+
+
+@dataclass(frozen=True)
+class Document:
+    """The labels that a file lists, and its images."""
+
+    labels: list[str]
+    images: Spool[Tag]
+
+
+def read_images(file: Path) -> Document:
+    """Read a file of any size; images with their shapes go to another file.
+
+    Raises:
+        ValueError: It is no XML, or of a video.
+    """
+    labels, images, has_tracks = list[str](), Spool[Tag](), False
+    parser: ElementTree.XMLPullParser[Element] = ElementTree.XMLPullParser(("start", "end"))
+    above: list[Element] = []
+    try:
+        for place, part in enumerate(decode_parts(file)):
+            parser.feed(part if place else part.lstrip())
+            for event, element in cast(Iterable[tuple[str, Element]], parser.read_events()):
+                if event == "start":
+                    above.append(element)
+                    has_tracks |= element.tag == "track"
+                    continue
+                above.pop()
+                if element.tag == "image" and above:
+                    inside = tuple(Tag(shape.tag, shape.attrib) for shape in element)
+                    images.append(Tag(element.tag, element.attrib, inside))
+                    above[-1].remove(element)
+                elif element.tag == "name" and [a.tag for a in above[1:2] + above[-1:]] == _LABEL:
+                    labels.append((element.text or "").strip())
+        parser.close()
+    except (OSError, ElementTree.ParseError) as error:
+        raise ValueError(
+            f"cannot read the annotation file {str(file)!r}: {error}; export it again"
+        ) from error
+    if not len(images) and has_tracks:
+        raise ValueError(
+            f"{str(file)!r} is of a video, whose frames are no files; export it from CVAT as "
+            '"CVAT for images 1.1", or as COCO'
+        )
+    return Document(labels, images)
 
 
 def head(names: Iterable[str]) -> str:
@@ -52,25 +114,25 @@ def image_text(
     return "\n".join([*lines, "</image>", ""])
 
 
-def shape_corners(shape: Element) -> tuple[Sequence[float], str | None]:
+def shape_corners(shape: Tag) -> tuple[Sequence[float], str | None]:
     """Read the box around a shape, in xyxy pixels.
 
     Returns:
         The corners, nothing where they are no numbers, and the name of what the shape has beyond
         its box: a "segmentation", or a "rotation".
     """
-    value: Mapping[str, str] = shape.attrib
+    value = shape.values
     try:
-        if shape.tag == "polygon":
+        if shape.name == "polygon":
             points = [point.split(",") for point in value["points"].split(";")]
             xs, ys = [float(x) for x, _ in points], [float(y) for _, y in points]
             return (min(xs), min(ys), max(xs), max(ys)), "segmentation"
-        if shape.tag == "mask":
+        if shape.name == "mask":
             left, top = float(value["left"]), float(value["top"])
             right, bottom = left + float(value["width"]), top + float(value["height"])
             return (left, top, right, bottom), "segmentation"
         turned = "rotation" if float(value.get("rotation", 0)) else None
-        if shape.tag == "ellipse":
+        if shape.name == "ellipse":
             x, y, rx, ry = (float(value[key]) for key in ("cx", "cy", "rx", "ry"))
             x0, y0, x1, y1 = x - rx, y - ry, x + rx, y + ry
         else:

@@ -9,13 +9,14 @@ https://labelstud.io/guide/export.
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 from xml.etree import ElementTree
 
 from glip_pl.data.annotations import Problems
+from glip_pl.data.formats.columns.builder import columns_of
 from glip_pl.data.formats.common import checks
 from glip_pl.data.formats.common.checks import checked_box, note
 from glip_pl.data.formats.common.detection_sets import all_names, as_detection
@@ -68,8 +69,10 @@ class LabelStudio(Format):
         placed = place_images(as_detection(sets), path / "images")
         (path / "annotations").mkdir()
         for split, held in placed.items():
-            tasks = [_task(record, held.names) for record in held.records]
-            (path / "annotations" / f"{split}.json").write_text(json.dumps(tasks))
+            with (path / "annotations" / f"{split}.json").open("w") as opened:
+                for place, record in enumerate(held.records):
+                    opened.write((", " if place else "[") + json.dumps(_task(record, held.names)))
+                opened.write("]" if len(held.records) else "[]")
         view = ElementTree.Element("View")
         ElementTree.SubElement(view, "Image", name="image", value="$image")
         labels = ElementTree.SubElement(view, "RectangleLabels", name="label", toName="image")
@@ -98,39 +101,44 @@ def _task(record: Record, names: Mapping[int, str]) -> dict[str, Any]:
 def _read_file(file: Path) -> AnnotationSet:
     problems: Problems = {}
     unread: Counter[str] = Counter()
-    tasks = []
-    for place, task in enumerate(list_of_objects(file), start=1):
+    tasks = list_of_objects(file)
+    names, numbers = dict[int, str](), dict[int, int | None]()
+    for place, task in enumerate(tasks, start=1):
         name = _image_of(task)
         if name is None:
             note(problems, NO_IMAGE, f"task {task.get('id', place)}")
         else:
-            tasks.append((place, name, task))
-    folder, found = _image_files(file, [name for _, name, _ in tasks], problems)
-    numbers = {place: whole_number(task.get("id")) for place, _, task in tasks}
+            names[place], numbers[place] = name, whole_number(task.get("id"))
+    folder, found = _image_files(file, list(names.values()), problems)
+    kept = {place: name for place, name in zip(names, found, strict=True) if name is not None}
+    sizes = read_sizes([str(folder.path / name) for name in kept.values()])
+    headers = dict(zip(kept, sizes, strict=True))
     own_ids = len(set(numbers.values()) - {None}) == len(numbers)
-    kept = [(t, n) for t, n in zip(tasks, found, strict=True) if n is not None]
-    sizes = read_sizes([str(folder.path / name) for _, name in kept])
-    labels = dict.fromkeys(_config_labels(file))
-    drafts = []
-    for ((place, _, task), name), header in zip(kept, sizes, strict=True):
-        regions = _regions(task, unread)
-        size = region_size(regions) or header
-        if isinstance(size, str):
-            note(problems, size, name)
-            continue
-        boxes = _boxes(regions, size, name, problems, unread)
-        drafts.append((numbers[place] if own_ids else place, name, size, boxes))
-    new = sorted({label for *_, boxes in drafts for label, _, _ in boxes} - labels.keys())
-    names = dict(enumerate((*labels, *new), start=1))
-    checks.note_same_names(names, problems)
-    ids = {name: number for number, name in names.items()}
-    records = [
-        Record(i or 0, n, s, tuple(Annotation(box, ids[label], score=p) for label, box, p in boxes))
-        for i, n, s, boxes in drafts
-    ]
-    return AnnotationSet(
-        folder.path, folder.certain(records), names, problems=problems, unread=dict(+unread)
-    )
+    listed = list(dict.fromkeys(_config_labels(file)))
+    # Labels are numbered as they come, and in the order of their names at the end.
+    ids = {label: number for number, label in enumerate(listed, start=1)}
+
+    def read() -> Iterator[Record]:
+        for place, task in enumerate(tasks, start=1):
+            if place not in kept:
+                continue
+            name, regions = kept[place], _regions(task, unread)
+            size = region_size(regions) or headers[place]
+            if isinstance(size, str):
+                note(problems, size, name)
+                continue
+            boxes = tuple(
+                Annotation(box, ids.setdefault(label, len(ids) + 1), score=score)
+                for label, box, score in _boxes(regions, size, name, problems, unread)
+            )
+            yield Record((numbers[place] if own_ids else place) or 0, name, size, boxes)
+
+    records = folder.certain(columns_of(read()))
+    ordered = (*listed, *sorted(ids.keys() - set(listed)))
+    held = dict(enumerate(ordered, start=1))
+    checks.note_same_names(held, problems)
+    records = records.with_categories({ids[label]: number for number, label in held.items()})
+    return AnnotationSet(folder.path, records, held, problems=problems, unread=dict(+unread))
 
 
 def _image_of(task: Mapping[str, Any]) -> str | None:

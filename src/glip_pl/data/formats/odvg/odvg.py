@@ -13,8 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 from glip_pl.data.annotations import Problems
 from glip_pl.data.formats.columns.builder import ColumnsBuilder
 from glip_pl.data.formats.columns.kept import digest_of, kept_set
@@ -92,11 +90,8 @@ def _read_lines(file: Path, names: dict[int, str], place: Path | None) -> Annota
     folder = ImageFolder.near(file, first, problems)
     builder = ColumnsBuilder(place)
     builder.add(_records(file, folder, names, problems))
-    records = builder.finish()
-    certain = np.array([folder.is_certain(name) for name in records.file_names()], bool)
-    return AnnotationSet(
-        folder.path, records.take(certain), dict(sorted(names.items())), problems=problems
-    )
+    records = folder.certain(builder.finish())
+    return AnnotationSet(folder.path, records, dict(sorted(names.items())), problems=problems)
 
 
 def _records(

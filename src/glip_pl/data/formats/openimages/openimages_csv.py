@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
+from glip_pl.data.formats.columns.kept import digest_of, kept_set
 from glip_pl.data.formats.common.detection_sets import (
     all_names,
     as_detection,
@@ -26,7 +27,6 @@ from glip_pl.data.formats.openimages.openimages_tables import (
     COLUMNS,
     is_box_table,
     label_rows,
-    read_absent,
     read_names,
     read_split,
     write_boxes,
@@ -97,10 +97,16 @@ def _read_table(
 ) -> AnnotationSet:
     """Read a table of boxes, and what people found absent where that is told beside it."""
     folder = table.parent
-    found = read_split(table, _image_folder(folder, split), names, ids)
     labels = sorted(folder.glob("*human-imagelabels*.csv"))
     labels = [file for file in labels if (split_of(file.stem) or split) == split]
-    return read_absent(labels[0], found, ids) if labels else found
+    images = _image_folder(folder, split)
+    beside = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in labels[:1]]
+
+    def read(place: Path | None) -> tuple[AnnotationSet, str]:
+        found = read_split(table, images, names, ids, labels[0] if labels else None, place)
+        return found, digest_of(table)
+
+    return kept_set(table, f"openimages {images} {sorted(ids.items())} {beside}", read)
 
 
 def _box_tables(path: Path) -> list[Path]:

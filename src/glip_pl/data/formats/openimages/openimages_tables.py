@@ -2,21 +2,25 @@
 
 import csv
 import os
+from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from glip_pl.data.annotations import Problems
+from glip_pl.data.formats.columns.builder import ColumnsBuilder
 from glip_pl.data.formats.common import checks
 from glip_pl.data.formats.common.checks import checked_box, note
 from glip_pl.data.formats.common.image_files import IMAGE_SUFFIXES, read_sizes
-from glip_pl.data.formats.common.records import Annotation, AnnotationSet, Record
+from glip_pl.data.formats.common.records import Annotation, AnnotationSet
 
 NO_NAME = "label without a name"
 COLUMNS = ("ImageID", "Source", "LabelName", "Confidence", "XMin", "XMax", "YMin", "YMax")
 _NEEDED = ("ImageID", "LabelName", "XMin", "YMin", "XMax", "YMax")
 _UNREAD = ("IsOccluded", "IsTruncated", "IsDepiction", "IsInside")
 _GROUP = "IsGroupOf"
+_AT_ONCE = 20_000
 
 
 def is_box_table(file: Path) -> bool:
@@ -38,7 +42,12 @@ def read_names(file: Path) -> tuple[dict[int, str], dict[str, int]]:
 
 
 def read_split(
-    table: Path, folder: Path, names: Mapping[int, str], ids: Mapping[str, int]
+    table: Path,
+    folder: Path,
+    names: Mapping[int, str],
+    ids: Mapping[str, int],
+    labels: Path | None = None,
+    place: Path | None = None,
 ) -> AnnotationSet:
     """Read the boxes of a split.
 
@@ -47,9 +56,11 @@ def read_split(
         folder: Where its pictures lie.
         names: Name of each category.
         ids: Category of each label.
+        labels: The table of what people looked for in each picture, if there is one.
+        place: Folder that the columns are written into; None keeps them in memory.
 
     Raises:
-        ValueError: The table lacks a column.
+        ValueError: A table lacks a column.
     """
     found = AnnotationSet(folder, [], dict(names))
     problems = found.problems
@@ -62,7 +73,32 @@ def read_split(
             note(problems, size, files[image_id])
         else:
             sizes[image_id] = size
-    boxes: dict[str, list[Annotation]] = {image_id: [] for image_id in sizes}
+    builder = ColumnsBuilder(place)
+    rows = {image_id: row for row, image_id in enumerate(sizes)}
+    everyone = list(rows)
+    absent = _absent_by_row(labels, rows, ids) if labels else None
+    for first in range(0, len(rows), _AT_ONCE):
+        some = everyone[first : first + _AT_ONCE]
+        builder.add_images(
+            range(first + 1, first + 1 + len(some)),
+            [sizes[image_id] for image_id in some],
+            [files[image_id] for image_id in some],
+            absent=absent and absent[first : first + _AT_ONCE],
+        )
+    boxes = _boxes(table, files, sizes, ids, found)
+    while part := list(islice(boxes, _AT_ONCE)):
+        builder.add_annotations([rows[image_id] for image_id, _ in part], [box for _, box in part])
+    return replace(found, records=builder.finish())
+
+
+def _boxes(
+    table: Path,
+    files: Mapping[str, str],
+    sizes: Mapping[str, tuple[int, int]],
+    ids: Mapping[str, int],
+    found: AnnotationSet,
+) -> Iterator[tuple[str, Annotation]]:
+    """Walk over the usable boxes of a table, each with its picture's id."""
     missing = set()
     for image_id, row in _rows(table):
         if image_id not in sizes:
@@ -75,26 +111,22 @@ def read_split(
         annotation, kind = _annotation(row, sizes[image_id], ids)
         if kind is not None:
             values = ",".join(str(row.get(column, "")) for column in _NEEDED)
-            note(problems, kind, values)
+            note(found.problems, kind, values)
         if annotation is not None:
-            boxes[image_id].append(annotation)
+            yield image_id, annotation
     if missing:
-        problems.setdefault(checks.MISSING_FILE, []).extend(sorted(missing))
-    records = [
-        Record(number, files[image_id], sizes[image_id], tuple(annotations))
-        for number, (image_id, annotations) in enumerate(boxes.items(), start=1)
-    ]
-    return replace(found, records=records)
+        found.problems.setdefault(checks.MISSING_FILE, []).extend(sorted(missing))
 
 
-def read_absent(file: Path, found: AnnotationSet, ids: Mapping[str, int]) -> AnnotationSet:
-    """Add to a split what is known not to be in each image."""
-    absent: dict[str, list[int]] = {_image_id(record.file_name): [] for record in found.records}
+def _absent_by_row(
+    file: Path, rows: Mapping[str, int], ids: Mapping[str, int]
+) -> list[tuple[int, ...]]:
+    """Read what is known not to be in each picture, by its row."""
+    absent = [array("q") for _ in rows]
     for image_id, row in _rows(file, ("ImageID", "LabelName", "Confidence")):
-        if image_id in absent and row["LabelName"] in ids and _number(row["Confidence"]) == 0:
-            absent[image_id].append(ids[row["LabelName"]])
-    records = [replace(r, absent=tuple(absent[_image_id(r.file_name)])) for r in found.records]
-    return replace(found, records=records)
+        if image_id in rows and row["LabelName"] in ids and _number(row["Confidence"]) == 0:
+            absent[rows[image_id]].append(ids[row["LabelName"]])
+    return [tuple(held) for held in absent]
 
 
 def write_boxes(file: Path, annotation_set: AnnotationSet, codes: Mapping[str, str]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from glip_pl.data.annotations import Problems
+from glip_pl.data.formats.columns.builder import columns_of
 from glip_pl.data.formats.common.caption_spans import refuse_unlinked
 from glip_pl.data.formats.common.checks import note
 from glip_pl.data.formats.common.image_files import place_images
@@ -61,8 +62,8 @@ class RefCoco(Format):
         sets = {}
         for split, references in splits.items():
             folder = near.for_split(problems)
-            records = [r for given in references for r in _records(*given, instances, folder)]
-            records = folder.certain(records)
+            read = (r for given in references for r in _records(*given, instances, folder))
+            records = folder.certain(columns_of(read))
             sets[split] = AnnotationSet(near.path, records, instances.names, problems=problems)
             problems = {}
         return sets

@@ -8,12 +8,13 @@ evaluation, which is what a crowd is here. See http://host.robots.ox.ac.uk/pasca
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from glip_pl.data.annotations import Problems
+from glip_pl.data.formats.columns.builder import columns_of
 from glip_pl.data.formats.common.checks import (
     MISSING_FILE,
     UNSURE_FILE,
@@ -25,6 +26,7 @@ from glip_pl.data.formats.common.detection_sets import all_names, as_detection
 from glip_pl.data.formats.common.file_names import FilesBelow, leads_out, plain_name
 from glip_pl.data.formats.common.image_files import IMAGE_SUFFIXES, place_images, read_sizes
 from glip_pl.data.formats.common.records import Annotation, AnnotationSet, Format, Record
+from glip_pl.data.formats.common.spool import Spool
 from glip_pl.data.formats.common.text_files import read_lines
 from glip_pl.data.formats.voc.layouts import Layout, find_layout
 from glip_pl.data.formats.voc.voc_xml import Picture, picture_tree, read_pictures
@@ -60,7 +62,7 @@ class Voc(Format):
         number = {p: i for i, p in enumerate(sorted({p for ids in lists.values() for p in ids}), 1)}
         sets = {split: AnnotationSet(layout.images, []) for split in lists}
         pictures = {
-            split: read_pictures(layout.annotations, ids, sets[split].problems)
+            split: Spool.of(read_pictures(layout.annotations, ids, sets[split].problems))
             for split, ids in lists.items()
         }
         labels = path / "labels.txt"
@@ -72,7 +74,7 @@ class Voc(Format):
             annotation_set.names.update(names)
             note_same_names(names, annotation_set.problems)
             filled = _filled(annotation_set, pictures[split], number, files)
-            sets[split] = replace(annotation_set, records=filled)
+            sets[split] = replace(annotation_set, records=columns_of(filled))
         return sets
 
     def write(self, sets: Mapping[str, AnnotationSet], path: Path) -> None:
@@ -129,17 +131,16 @@ def _picture_id(line: str, folder: Path) -> str:
 
 def _filled(
     annotation_set: AnnotationSet,
-    pictures: list[Picture],
+    pictures: Spool[Picture],
     number: Mapping[str, int],
     below: FilesBelow,
-) -> list[Record]:
+) -> Iterator[Record]:
     """Turn pictures into records, sizes that no XML tells taken from the image files."""
     problems, folder = annotation_set.problems, annotation_set.images
     ids = {name: i for i, name in annotation_set.names.items()}
     files = _image_files(below, pictures, problems)
     unsized = [f for f, p in zip(files, pictures, strict=True) if f and min(p.size) < 1]
     sizes = dict(zip(unsized, read_sizes([str(folder / f) for f in unsized]), strict=True))
-    records = []
     for file, picture in zip(files, pictures, strict=True):
         if file is None:
             continue
@@ -153,16 +154,14 @@ def _filled(
             note(problems, kind, f"{thing.name!r} of {picture.picture_id}: {list(thing.corners)}")
             if box is not None:
                 annotations.append(Annotation(box, ids[thing.name], crowd=thing.difficult))
-        record = Record(number[picture.picture_id], file, size, tuple(annotations))
-        records.append(record)
+        yield Record(number[picture.picture_id], file, size, tuple(annotations))
         if picture.parts:
             count = annotation_set.unread.get("part", 0) + picture.parts
             annotation_set.unread["part"] = count
-    return records
 
 
 def _image_files(
-    below: FilesBelow, pictures: Sequence[Picture], problems: Problems
+    below: FilesBelow, pictures: Spool[Picture], problems: Problems
 ) -> list[str | None]:
     """Find the file of each picture: by its id, else by the name that the XML gives.
 

@@ -1,9 +1,9 @@
 """The XML of Pascal VOC: one picture's size and objects."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
@@ -19,8 +19,7 @@ _SIZE = ("height", "width")
 _SIDES = {"xmin": 1, "ymin": 1, "xmax": 0, "ymax": 0}
 
 
-@dataclass(frozen=True, slots=True)
-class VocObject:
+class VocObject(NamedTuple):
     """A name, x1, y1, x2, y2 in pixels, None where there is no number, and whether difficult."""
 
     name: str
@@ -28,8 +27,7 @@ class VocObject:
     difficult: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(NamedTuple):
     """What an XML holds; the size is (0, 0) where it does not say."""
 
     picture_id: str
@@ -39,9 +37,8 @@ class Picture:
     parts: int
 
 
-def read_pictures(folder: Path, ids: Iterable[str], problems: Problems) -> list[Picture]:
+def read_pictures(folder: Path, ids: Iterable[str], problems: Problems) -> Iterator[Picture]:
     """Read the XML of each picture in a folder; those that have none are left out and noted."""
-    pictures = []
     for picture_id in ids:
         try:
             root = read_xml(folder / f"{picture_id}.xml")
@@ -64,8 +61,7 @@ def read_pictures(folder: Path, ids: Iterable[str], problems: Problems) -> list[
         parts = len(root.findall("object/part"))
         file_name = _text(root, "filename")
         size = (height, width)
-        pictures.append(Picture(picture_id, file_name, size, tuple(objects), parts))
-    return pictures
+        yield Picture(picture_id, file_name, size, tuple(objects), parts)
 
 
 def read_xml(file: Path) -> Element:

@@ -20,6 +20,7 @@ from typing import ClassVar
 from webdataset.tariterators import tarfile_samples
 
 from glip_pl.data.annotations import Problems
+from glip_pl.data.formats.columns.builder import by_file, columns_of
 from glip_pl.data.formats.common.checks import note
 from glip_pl.data.formats.common.image_files import IMAGE_SUFFIXES
 from glip_pl.data.formats.common.records import AnnotationSet, Format, Record, Splits
@@ -111,11 +112,8 @@ class WebDatasetShards(Format):
         info = {}
         for split, annotation_set in sets.items():
             writer = _ShardWriter(path, split, self.max_bytes)
-            by_image: dict[str, list[Record]] = {}
-            for record in annotation_set.records:
-                by_image.setdefault(record.file_name, []).append(record)
-            for file_name, records in by_image.items():
-                writer.add(records, read_bytes(annotation_set.images / file_name))
+            for records in by_file(annotation_set.records):
+                writer.add(records, read_bytes(annotation_set.images / records[0].file_name))
             writer.close()
             info[split] = {
                 "records": len(annotation_set.records),
@@ -246,12 +244,12 @@ def _read_split(
     root: Path, shards: Iterable[Path], names: dict[int, str], frequency: dict[int, str]
 ) -> AnnotationSet:
     problems: Problems = {}
-    records: list[Record] = []
-    for shard in shards:
-        for record in _read_shard(shard, problems):
-            number = len(records) + 1 if record.image_id == UNNUMBERED else record.image_id
-            records.append(replace(record, image_id=number))
-    return AnnotationSet(root, records, names, frequency, problems)
+    read = (record for shard in shards for record in _read_shard(shard, problems))
+    numbered = (
+        replace(record, image_id=place) if record.image_id == UNNUMBERED else record
+        for place, record in enumerate(read, start=1)
+    )
+    return AnnotationSet(root, columns_of(numbered), names, frequency, problems)
 
 
 def _read_shard(shard: Path, problems: Problems) -> Iterator[Record]:

@@ -1,15 +1,17 @@
 """The label files of YOLO: lines of numbers beside images."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 
 from glip_pl.data.annotations import Problems
+from glip_pl.data.formats.columns.builder import columns_of
 from glip_pl.data.formats.common import checks
 from glip_pl.data.formats.common.checks import file_problem, note
 from glip_pl.data.formats.common.image_files import read_sizes
 from glip_pl.data.formats.common.records import Annotation, AnnotationSet, Record
+from glip_pl.data.formats.common.spool import Spool
 from glip_pl.data.formats.common.text_files import REPLACED, decode
 from glip_pl.data.formats.yolo.description import NAME_LISTS, Description
 from glip_pl.data.formats.yolo.label_lines import LineReader
@@ -38,21 +40,23 @@ def read_labels(
         note(problems, checks.NO_LABELS, os.path.relpath(os.path.dirname(labels[0]), folder))
     for file in _lonely(labels):
         note(problems, NO_IMAGE, os.path.relpath(file, folder))
-    texts = [_lines(label) for label in labels]
+    texts = Spool.of(_lines(label) for label in labels)
     reader = LineReader.of(
         (line.split() for text in texts for line in text or ()), described, found
     )
-    sizes = read_sizes(images)
-    records = []
-    for number, (image, lines, size) in enumerate(zip(images, texts, sizes, strict=True), first):
-        name = PurePath(os.path.relpath(image, folder)).as_posix()
-        if (kind := file_problem(folder, name)) is not None or isinstance(size, str):
-            note(problems, kind or str(size), name)
-        elif lines is None:
-            note(problems, UNREADABLE_LABELS, name)
-        else:
-            annotations = reader.read(lines, size, name)
-            records.append(Record(number, name, size, tuple(annotations)))
+
+    def read() -> Iterator[Record]:
+        pairs = zip(images, texts, read_sizes(images), strict=True)
+        for number, (image, lines, size) in enumerate(pairs, first):
+            name = PurePath(os.path.relpath(image, folder)).as_posix()
+            if (kind := file_problem(folder, name)) is not None or isinstance(size, str):
+                note(problems, kind or str(size), name)
+            elif lines is None:
+                note(problems, UNREADABLE_LABELS, name)
+            else:
+                yield Record(number, name, size, tuple(reader.read(lines, size, name)))
+
+    records = columns_of(read())
     checks.refuse_shifted(reader.used, described.names, str(described.file))
     return replace(found, records=records)
 
