@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Trainer, seed_everything
-from pytorch_lightning.cli import instantiate_module
 from pytorch_lightning.loggers import CSVLogger
 from rich.console import Console
 from rich.table import Table
@@ -27,7 +26,7 @@ from glip_pl.data.descriptions import build, read_described
 from glip_pl.data.descriptors import read_descriptor
 from glip_pl.inference.scoring import score_sets
 from glip_pl.results import SaveResults
-from glip_pl.training.from_weights import open_task, write_checkpoint
+from glip_pl.training.from_weights import build_task, open_task, write_checkpoint
 from glip_pl.training.optim import OptimizerSettings
 from glip_pl.training.task import GroundingTask
 from glip_pl.tuning.lora import merge
@@ -88,9 +87,8 @@ def done(options: argparse.Namespace, way: str, seed: int, make: Any) -> None:
 def tuned(options: argparse.Namespace, way: str, seed: int) -> GroundingTask:
     """Tune for the target by one of `WAYS`."""
     before, changed = open_task(options.weights), dict(WAYS[way])
-    described = {k: v for k, v in before.hparams.items() if k != "_instantiator"}
     changed["optimizer"] = vars(OptimizerSettings(**changed["optimizer"], weight_decay=0.01))
-    task: GroundingTask = instantiate_module(GroundingTask, {**described, **changed})
+    task = build_task({**before.hparams, **changed})
     task.model.load_state_dict(before.model.state_dict())
     given: dict[str, Any] = {**read_described(options.target)["data"], "seed": seed}
     if way == "replay":

@@ -100,6 +100,9 @@ def _told(error: Exception) -> int | None:
     if isinstance(error, RuntimeError) and "Error(s) in loading state_dict" in str(error):
         reason = " ".join(str(error).split())  # Of PyTorch, where a run is of another model's.
         return _report(f"the checkpoint is of another model: {reason}", error)
+    if isinstance(error, BrokenPipeError):  # Who reads the output has read enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     if isinstance(error, ModuleNotFoundError) and (missing := lacking(error)) is not None:
         return _report(missing, error)
     if type(error).__name__ == "MisconfigurationException":  # Lightning's, not imported for it.

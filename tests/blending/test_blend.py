@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from models import random_weights, write_checkpoint
 
 from glip_pl.blending import blend_states
 from glip_pl.blending.run import best_alpha
+from glip_pl.cli import main
+from glip_pl.weights import read_weights
 
 FIRST = {"w": torch.tensor([0.1, 0.7]), "index": torch.tensor([1, 2])}
 SECOND = {"w": torch.tensor([0.3, -0.7]), "index": torch.tensor([3, 4])}
@@ -48,3 +51,15 @@ def test_the_best_alpha_keeps_most_of_the_worst_set():
     }
 
     assert best_alpha(scores) == 0.5
+
+
+def test_what_the_command_writes_is_read_as_weights(tmp_path, capsys):
+    ends = [random_weights(seed=seed) for seed in (1, 2)]
+    files = [str(write_checkpoint(tmp_path / f"{k}.ckpt", end)) for k, end in enumerate(ends)]
+
+    main(["blend", *files, "--alpha=0.5", f"--output={tmp_path}/out"])
+
+    blended = read_weights(str(tmp_path / "out/blend.ckpt")).build().state_dict()
+    name = "head.box_offset.weight"
+    assert blended[name].equal((ends[0].state[name] + ends[1].state[name]) / 2)
+    assert "next:    glip predict" in capsys.readouterr().out

@@ -294,5 +294,6 @@ def test_the_command_labels_lists_failures_and_exits_with_1(photos, tmp_path, ca
     assert stopped.value.code == 1
     told = capsys.readouterr()
     assert "8 of 8 images" in told.out
+    assert "next:    glip data show " in told.out
     assert "pipe.jpg" in told.err
     assert len(json.loads((tmp_path / "out/labels.coco.json").read_text())["images"]) == 7

@@ -31,9 +31,9 @@ def describe(fusion: str = "late.LateFusion") -> dict:
     }
 
 
-def random_weights(fusion: str = "late.LateFusion", **about) -> Weights:
+def random_weights(fusion: str = "late.LateFusion", *, seed: int = 0, **about) -> Weights:
     """Make weights whose scores spread over the whole range."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     described = describe(fusion)
     network = build_network(described)
     with torch.no_grad():

@@ -5,7 +5,7 @@ from pathlib import Path
 from jsonargparse import auto_cli
 
 from glip_pl.commands.parser import CommandParser
-from glip_pl.system.screen import write
+from glip_pl.system.screen import next_command, next_prediction, write
 
 
 def run(args: list[str]) -> None:
@@ -31,21 +31,24 @@ def save(checkpoint: str, output: Path) -> None:
 
     save_adapter(read_checkpoint(checkpoint), output)
     write(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
+    write(next_command("glip", "adapter", "merge", "WEIGHTS", str(output), "merged.ckpt"))
 
 
-def merge(weights: str, adapters: list[Path], output: Path) -> None:
+def merge(weights: str, adapters: list[Path] | Path, output: Path) -> None:
     """Add adapters to the weights that they were made for, and write whole weights.
 
     Args:
         weights: What the runs started from, of any kind.
-        adapters: Files that `glip adapter save` wrote, [one.safetensors,two.safetensors]; several
-            add up.
+        adapters: A file that `glip adapter save` wrote, or several, which add up:
+            [one.safetensors,two.safetensors].
         output: A .ckpt file.
     """
     from glip_pl.training.from_weights import open_task, write_checkpoint
     from glip_pl.tuning.adapters import with_adapters
 
     task = open_task(weights)
-    merged = with_adapters(task.model.state_dict(), adapters)
+    paths = adapters if isinstance(adapters, list) else [adapters]
+    merged = with_adapters(task.model.state_dict(), paths)
+    counted = "1 adapter" if len(paths) == 1 else f"{len(paths)} adapters"
     write_checkpoint(task, merged, output, like=weights)
-    write(f"{output}: {weights} with {len(adapters)} adapters")
+    write(f"{output}: {weights} with {counted}", next_prediction(output))

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from glip_pl.commands.parser import run_function
+from glip_pl.system.screen import next_command, next_prediction, write
 
 
 def run(args: list[str]) -> None:
@@ -47,4 +48,9 @@ def blend(
         for at, of in scores.items():
             table.add_row(at, *(f"{of[name]:.3f}" for name in names))
         Console().print(table)
-    Console().print(f"alpha {record['chosen']}: {output}/blend.ckpt", highlight=False)
+    blended = output / "blend.ckpt"
+    write(f"alpha {record['chosen']}: {blended}")
+    if sets:
+        write(next_command("glip", "test", f"--data={sets[0]}", f"--ckpt_path={blended}"))
+    else:
+        write(next_prediction(blended))

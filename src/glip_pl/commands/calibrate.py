@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from glip_pl.commands.parser import run_function
+from glip_pl.system.screen import next_prediction, write
 
 
 def run(args: list[str]) -> None:
@@ -43,13 +44,15 @@ def calibrate(
     found = calibrate_weights(
         weights, data, split=split, root=root, precision=precision, iou=iou, output=output
     )
-    table = Table(title=f"thresholds of {weights}")
+    write(f"thresholds of {weights}")
+    table = Table()
     for column in ("name", "threshold", "precision", "recall", "F1"):
         table.add_column(column)
     for name, t in found.thresholds.items():
         table.add_row(name, *(f"{v:.3f}" for v in (t.value, t.precision, t.recall, t.f1)))
     console = Console()
-    console.print(table)
+    if found.thresholds:
+        console.print(table)
     if found.unknown:
         console.print(
             f"no threshold for {', '.join(found.unknown)}: no true box of theirs was there or "
@@ -64,3 +67,4 @@ def calibrate(
     )
     if found.absence is not None:
         console.print(f"N-acc {found.absence:.3f}: absent names that stay unseen", highlight=False)
+    write(next_prediction(weights))

@@ -53,12 +53,17 @@ def fetch(name: str, *, root: str | None = None) -> bool:
     """
     from rich.console import Console
 
-    from glip_pl.configs.names import data_folder
+    from glip_pl.configs.names import data_folder, known
     from glip_pl.system.fetch import fetch as download
     from glip_pl.system.fetch import read_source
 
     source = read_source(name, data_folder() / "sources")
-    return bool(download(source, Path(root or source.root), Console()))
+    folder = Path(root or source.root)
+    unfinished = bool(download(source, folder, Console()))
+    if not unfinished and name in known("data"):
+        place = [f"--data.root={root}"] if root else []
+        write(next_command("glip", "fit", f"--data={name}", *place))
+    return unfinished
 
 
 def check(path: str, *, format: str | None = None) -> bool:
@@ -87,6 +92,8 @@ def check(path: str, *, format: str | None = None) -> bool:
             problems.append("no usable image")
         write(*(f"  {line}" for line in problems or ["no problems"]))
         wrong |= bool(problems)
+    if not wrong and form.name in _TRAINED_AS_A_FOLDER and Path(path).is_dir():
+        write("", next_command("glip", "fit", "--data=folder", f"--data.root={path}"))
     return wrong
 
 

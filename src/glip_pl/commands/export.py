@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from glip_pl.commands.parser import run_function
-from glip_pl.system.screen import write
+from glip_pl.system.screen import next_command, write
 
 
 def run(args: list[str]) -> None:
@@ -78,4 +78,6 @@ def export(
         scored_on=f"{data}/{split}",
     )
     measured = export_folder(task.model, output, settings)
-    write(f"wrote {output}", *measured.lines())
+    write(
+        f"wrote {output}", *measured.lines(), next_command("glip", "serve", f"--weights={output}")
+    )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from glip_pl.commands.parser import run_function
 from glip_pl.system.memory import keep_freed_memory
-from glip_pl.system.screen import complain, write
+from glip_pl.system.screen import complain, next_command, write
 
 # What finds boxes is imported when it does: the help of a command loads no model's packages.
 if TYPE_CHECKING:
@@ -155,6 +155,10 @@ def _export(
     written = export(paths, engine.output, formats, uncertain_first=uncertain_first)
     for path in written:
         write(str(path))
+    for name, path in zip(formats, written, strict=True):
+        if name not in ("jsonl", "parquet"):  # Others are read as data sets.
+            write(next_command("glip", "data", "show", str(path)))
+            break
     return [str(path) for path in written]
 
 

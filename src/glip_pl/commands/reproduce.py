@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from glip_pl.commands.parser import run_function
+from glip_pl.system.screen import next_prediction, write
 
 
 def run(args: list[str]) -> None:
@@ -54,3 +55,4 @@ def reproduce(
     console = Console()
     console.print(table)
     console.print(f"results: {record['results']}", highlight=False)
+    write(next_prediction(weights or name))

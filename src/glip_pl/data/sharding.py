@@ -13,6 +13,7 @@ from glip_pl.data.formats import FORMATS
 from glip_pl.data.formats.common.image_files import without_broken_images
 from glip_pl.data.report import count_of, list_problems
 from glip_pl.data.upkeep import write_whole
+from glip_pl.system.screen import next_command
 
 # What sorts by shape, which a stream cannot.
 _SORTING = ("group_by_aspect", "scale_by_batch")
@@ -59,7 +60,7 @@ def write_shards(source: str, target: Path, *, root: str | None = None) -> Itera
     described |= {"root": str(base), "sampling": {**sampling, "stream": True}}
     file = target / "data.yaml"
     file.write_text(yaml.safe_dump(document, sort_keys=False))
-    yield f"train on it: glip fit --data={file} ..."
+    yield next_command("glip", "fit", f"--data={file}")
 
 
 def _write(dataset: GroundingDataset, root: Path, folder: Path) -> Iterator[str]:

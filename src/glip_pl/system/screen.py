@@ -56,6 +56,13 @@ def next_command(*words: str) -> str:
     return "next:    " + " \\\n           ".join(lines)
 
 
+def next_prediction(weights: str | Path) -> str:
+    """Return the line that says how to detect with weights."""
+    return next_command(
+        "glip", "predict", f"--weights={weights}", "--image=PHOTO", "--prompt=NAMES"
+    )
+
+
 def show_warnings() -> None:
     """Let warnings and errors of this package be written as `complain` does."""
     logger = logging.getLogger("glip_pl")

@@ -1,8 +1,10 @@
 """A task around weights of any kind: what training, testing and timing need of them."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from pytorch_lightning.cli import instantiate_module
@@ -25,9 +27,16 @@ def task_of(weights: Weights) -> GroundingTask:
         key: without_start(value) if key in PARTS else value
         for key, value in weights.hyper_parameters.items()
     }
-    task: GroundingTask = instantiate_module(GroundingTask, described)
+    task = build_task(described)
     weights.give(task.model)
     task.class_names = list(weights.about.class_names)
+    return task
+
+
+def build_task(described: Mapping[str, Any]) -> GroundingTask:
+    """Build a task of a description, which its checkpoints will carry, as those of a run do."""
+    task: GroundingTask = instantiate_module(GroundingTask, dict(described))
+    task.hparams.update(deepcopy(dict(described)))  # Lightning knows it in a run alone.
     return task
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from glip_pl.backbones import SwinBackbone
-from glip_pl.system.screen import next_command, write
+from glip_pl.system.screen import next_prediction, write
 from glip_pl.weights.conversion import Conversion
 from glip_pl.weights.folder import DESCRIPTION, MODEL, RECEIPT, TEXT, write_folder
 from glip_pl.weights.network import build_network
@@ -58,9 +58,8 @@ def convert(
         network = weights.build(trust=trust or [])
         write_folder(path, weights, network.text)
         write(f"{target}: {len(weights.state)} tensors; {_files(path)}")
-    if path.suffix not in _FILES and form != "transformers":
-        asked = ("--image=PHOTO", "--prompt=NAMES")
-        write(next_command("glip", "predict", f"--weights={target}", *asked))
+    if path.suffix not in _FILES:
+        write(next_prediction(target))
 
 
 def _write_converted(source: str, target: Path) -> None:
