@@ -22,6 +22,7 @@ SHARED = {
     "failures",
     "grounding_parser",
     "known_options",
+    "label_plans",
     "lacking",
     "parser",
     "plugin_options",

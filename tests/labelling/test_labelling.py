@@ -19,8 +19,9 @@ from glip_pl.inference.predictor import Predictor
 from glip_pl.labelling.engine import Engine
 from glip_pl.labelling.export import export, uncertainty
 from glip_pl.labelling.ranks import rank_and_world
-from glip_pl.labelling.shard_file import Head, ShardFile, read_head, read_records
+from glip_pl.labelling.shard_file import Head, read_head, read_records, shard_file
 from glip_pl.labelling.sources import shards_of
+from glip_pl.labelling.tasks import NamedBoxes
 
 NAMES = [f"{k}.png" for k in range(7)]
 
@@ -41,7 +42,8 @@ def photos(tmp_path_factory):
 @pytest.fixture
 def engine(model, tmp_path):
     asked = model.compile("red circle. blue square.", False)
-    return Engine(model, asked, Options(threshold=0.5), tmp_path / "out", batch_size=2)
+    task = NamedBoxes(model, asked)
+    return Engine(model, task, Options(threshold=0.5), tmp_path / "out", batch_size=2)
 
 
 def contents(folder):
@@ -51,7 +53,7 @@ def contents(folder):
 def test_any_number_of_processes_writes_the_same_bytes(engine, model, photos, tmp_path):
     shards = shards_of([str(photos)], 2)
     engine.run(shards)
-    other = Engine(model, engine.prompt, engine.options, tmp_path / "other", batch_size=2)
+    other = Engine(model, engine.task, engine.options, tmp_path / "other", batch_size=2)
 
     for rank in (1, 0, 2):
         other.run(shards, rank=rank, world=3)
@@ -75,8 +77,8 @@ def test_a_killed_shard_leaves_nothing_that_looks_done(tmp_path):
     head = Head("w", "p", "i", "s", ("cat",))
 
     def interrupted():
-        with ShardFile(tmp_path / "0.jsonl", head) as kept:
-            kept.add({"image": "a"})
+        with shard_file(tmp_path / "0.jsonl", head) as add:
+            add({"image": "a"})
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -99,7 +101,8 @@ def test_a_shard_says_what_made_it(engine, photos, model):
 def test_another_prompt_into_the_same_output_is_refused(engine, photos, model):
     shards = shards_of([str(photos)], 100)
     engine.run(shards)
-    other = Engine(model, model.compile("dog", False), engine.options, engine.output)
+    task = NamedBoxes(model, model.compile("dog", False))
+    other = Engine(model, task, engine.options, engine.output)
 
     with pytest.raises(ValueError, match="labelled with other prompt, phrases"):
         other.run(shards)
@@ -144,7 +147,7 @@ def test_the_frames_of_a_video_are_labelled(model, engine, tmp_path):
         writer.write(np.full((48, 64, 3), 40 * k, np.uint8))
     writer.release()
     (shard,) = shards_of([str(tmp_path / "v.avi")], 100)
-    every = Engine(model, engine.prompt, engine.options, tmp_path / "every", every=2)
+    every = Engine(model, engine.task, engine.options, tmp_path / "every", every=2)
 
     every.run([shard])
 
@@ -216,11 +219,11 @@ def shard(tmp_path):
     """A labelled shard by hand: a sure image, an unsure one, and one that failed."""
     path = tmp_path / "shards/000000.jsonl"
     box = {"phrase": "cat & <dog>", "score": 0.9, "box": [10.0, 20.0, 30.0, 60.0]}
-    with ShardFile(path, Head("w", "p", "i", "s", ("bird", "cat & <dog>"))) as kept:
-        kept.add({"image": "a.jpg", "height": 100, "width": 200, "detections": [box]})
+    with shard_file(path, Head("w", "p", "i", "s", ("bird", "cat & <dog>"))) as add:
+        add({"image": "a.jpg", "height": 100, "width": 200, "detections": [box]})
         unsure = {**box, "score": 0.4}
-        kept.add({"image": "b.jpg", "height": 100, "width": 200, "detections": [unsure, box]})
-        kept.add({"image": "c.jpg", "error": "broken"})
+        add({"image": "b.jpg", "height": 100, "width": 200, "detections": [unsure, box]})
+        add({"image": "c.jpg", "error": "broken"})
     return path
 
 

@@ -1,7 +1,5 @@
 """Captions to lessons: what is asked, what is kept, withheld and dropped."""
 
-import io
-
 import numpy as np
 import pytest
 import torch
@@ -10,9 +8,9 @@ from PIL import Image
 from glip_pl.prompts import Prompt
 from glip_pl.teaching import Rule, asked_of, lesson_of
 from glip_pl.teaching.captions import FOREIGN, NO_PHRASE, TOO_LONG
-from glip_pl.teaching.duplicates import Seen
-from glip_pl.teaching.lessons import NOTHING_KEPT, Found
-from glip_pl.teaching.quality import precision_by_score, right_boxes
+from glip_pl.teaching.duplicates import Fingerprint, Seen
+from glip_pl.teaching.lessons import Found, Region
+from glip_pl.teaching.quality import is_named, precision_by_score, right_boxes
 
 HERE, THERE = (0.0, 0.0, 10.0, 10.0), (50.0, 50.0, 60.0, 60.0)
 DOG_AND_SOFA = Prompt("a dog on a red sofa", (((0, 5),), ((9, 19),)))
@@ -51,16 +49,17 @@ def test_a_caption_that_teaches_nothing_says_why(caption, reason):
 def test_sure_boxes_are_kept_with_their_words():
     lesson, _ = lesson_of(DOG_AND_SOFA, found((HERE, 0.9, 0), (THERE, 0.8, 1)), Rule())
 
-    assert [region[2] for region in lesson.regions] == ["a dog", "a red sofa"]
+    assert [region.phrase for region in lesson.regions] == ["a dog", "a red sofa"]
     assert lesson.caption == DOG_AND_SOFA.caption
 
 
 def test_a_phrase_with_an_unsure_box_is_withheld_with_its_words():
-    lesson, _ = lesson_of(DOG_AND_SOFA, found((THERE, 0.8, 1), (HERE, 0.4, 0)), Rule())
+    lesson, unsure = lesson_of(DOG_AND_SOFA, found((THERE, 0.8, 1), (HERE, 0.4, 0)), Rule())
 
     assert (lesson.caption, lesson.withheld) == (" on a red sofa", ("a dog",))
-    ((_, spans, phrase, _),) = lesson.regions
-    assert [lesson.caption[a:b] for a, b in spans] == [phrase] == ["a red sofa"]
+    (region,), (spans,) = lesson.regions, lesson.spans
+    assert [lesson.caption[a:b] for a, b in spans] == [region.phrase] == ["a red sofa"]
+    assert unsure == (Region(HERE, "a dog", 0.4),)
 
 
 def test_a_duplicate_of_a_sure_box_is_not_unsure():
@@ -70,7 +69,9 @@ def test_a_duplicate_of_a_sure_box_is_not_unsure():
 
 
 def test_an_image_without_a_sure_box_teaches_nothing():
-    assert lesson_of(DOG_AND_SOFA, found((HERE, 0.4, 0)), Rule()) == (None, NOTHING_KEPT)
+    lesson, unsure = lesson_of(DOG_AND_SOFA, found((HERE, 0.4, 0)), Rule())
+
+    assert (lesson, [region.phrase for region in unsure]) == (None, ["a dog"])
 
 
 def test_boxes_of_an_image_are_bounded():
@@ -93,18 +94,40 @@ def test_thresholds_that_fall_are_refused():
         Rule(ignore=0.6)
 
 
-def test_equal_and_nearly_equal_images_come_once():
-    rng = np.random.default_rng(0)
-    pixels = np.kron(rng.integers(0, 256, (8, 9, 3)), np.ones((16, 16, 1))).astype(np.uint8)
-    other = np.kron(rng.integers(0, 256, (8, 9, 3)), np.ones((16, 16, 1))).astype(np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=60)
-    again = np.asarray(Image.open(file))
+def blocks(seed):
+    rng = np.random.default_rng(seed)
+    return np.kron(rng.integers(0, 256, (8, 9, 3)), np.ones((16, 16, 1))).astype(np.uint8)
+
+
+def test_equal_and_nearly_equal_images_come_once(tmp_path):
+    for name, seed in (("a.png", 0), ("b.png", 0), ("c.jpg", 0), ("d.png", 1)):
+        Image.fromarray(blocks(seed)).save(tmp_path / name)
     seen = Seen()
 
-    new = [seen.is_new(b"1", pixels), seen.is_new(b"1", pixels), seen.is_new(b"2", again)]
+    new = [seen.is_new(name, Fingerprint.of(tmp_path / name)) for name in ("a.png", "b.png")]
+    new += [seen.is_new(name, Fingerprint.of(tmp_path / name)) for name in ("c.jpg", "d.png")]
 
-    assert [*new, seen.is_new(b"3", other)] == [True, False, False, True]
+    assert new == [True, False, False, True]
+
+
+def test_an_image_may_come_again_with_another_caption():
+    seen = Seen()
+
+    assert all(seen.is_new("a.png", Fingerprint("abc", 7)) for _ in range(2))
+
+
+@pytest.mark.parametrize(
+    ("phrase", "name", "same"),
+    [
+        ("two white pawns", "pawn", True),
+        ("A red blood cell", "red blood cells", True),
+        ("glass", "glas", False),
+        ("a pawnshop", "pawn", False),
+        ("the cell", "red blood cell", False),
+    ],
+)
+def test_a_phrase_is_about_the_thing_that_it_ends_with(phrase, name, same):
+    assert is_named(phrase, name) is same
 
 
 def test_precision_is_counted_by_score():

@@ -27,7 +27,9 @@ def is_coco_json(source: Path) -> bool:
     return all(form.name in _COCO_SHAPED for form in FORMATS.values() if form.detect(source))
 
 
-def read_split(source: Path, *, format: str | None, split: str | None) -> AnnotationSet:
+def read_split(
+    source: Path, *, format: str | None, split: str | None, images: Path | None = None
+) -> AnnotationSet:
     """Read one split of a file or folder of any form; its images have an absolute path.
 
     Args:
@@ -35,6 +37,7 @@ def read_split(source: Path, *, format: str | None, split: str | None) -> Annota
         format: Name of its form, where several fit.
         split: Name of the split, where there are several; "auto-train", "auto-val" and "auto-test"
             are what `auto_split` chooses.
+        images: Folder of the image files, where they need not lie near.
 
     Raises:
         ValueError: There is nothing, it cannot be read, or it is not clear which split is meant.
@@ -44,7 +47,8 @@ def read_split(source: Path, *, format: str | None, split: str | None) -> Annota
             f"there is no annotation file or folder {str(source)!r}; pass --data.root=PATH "
             "(with make: DATA_ROOT=PATH) or correct `annotations` in data.*"
         )
-    sets = _reader(source, format).read(source)
+    reader = _reader(source, format)
+    sets = reader.read(source) if images is None else reader.read_with_images(source, images)
     if split in AUTO_SPLITS:
         return _usable(auto_split(sets, AUTO_SPLITS[split], source))
     if split is None and len(sets) != 1:

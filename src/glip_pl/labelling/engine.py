@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,9 +13,9 @@ from glip_pl.inference.many import Failure, detections
 from glip_pl.inference.options import Options
 from glip_pl.inference.predictor import Predictor
 from glip_pl.inference.result import Result
-from glip_pl.labelling.shard_file import Head, ShardFile, read_head
-from glip_pl.labelling.sources import Shard
-from glip_pl.prompts.compiled import CompiledPrompt
+from glip_pl.labelling.shard_file import Head, read_head, shard_file
+from glip_pl.labelling.sources import Item, Shard
+from glip_pl.labelling.tasks import LabelTask, Skip
 
 SHARDS = "shards"  # The folder of labelled shards below the output.
 
@@ -27,12 +28,14 @@ class Progress:
         images: All of its share that were not labelled when it began.
         done: Labelled since.
         failures: What could not be read.
+        skipped: What was left out, by reason.
         started: When it began, in seconds.
     """
 
     images: int
     done: int = 0
     failures: list[Failure] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
     started: float = field(default_factory=time.monotonic)
 
     def line(self) -> str:
@@ -52,22 +55,20 @@ class Engine:
 
     Attributes:
         model: The model.
-        prompt: What to look for in images without a prompt of their own.
+        task: What to look for in each, and what to write of it.
         options: Which boxes are kept.
         output: Folder of the results.
         batch_size: Images at a time.
         num_workers: Processes that read images; None chooses.
-        caption: Whether prompts are sentences.
         every: Of a video, every so manieth frame is labelled.
     """
 
     model: Predictor
-    prompt: CompiledPrompt
+    task: LabelTask
     options: Options
     output: Path
     batch_size: int = 8
     num_workers: int | None = None
-    caption: bool = False
     every: int = 1
 
     def run(
@@ -96,12 +97,14 @@ class Engine:
         ]
         progress = Progress(sum(len(shard.items) for shard in own))
         for shard in own:
-            with ShardFile(self.path_of(shard), heads[shard.number]) as kept:
-                for found in self._found(shard):
-                    kept.add(_record(found))
+            with shard_file(self.path_of(shard), heads[shard.number]) as add:
+                for item, found in self._found(shard):
+                    add(self._record(item, found))
                     progress.done += 1
                     if isinstance(found, Failure):
                         progress.failures.append(found)
+                    if isinstance(found, Skip):
+                        progress.skipped[found.reason] += 1
                     if report is not None:
                         report(progress)
         return progress
@@ -124,14 +127,12 @@ class Engine:
         return True
 
     def _head(self, shard: Shard, weights: str, asked: str) -> Head:
-        return Head(weights, asked, shard.digest(), shard.name, self.prompt.names)
+        return Head(weights, asked, shard.digest(), shard.name, self.task.phrases)
 
     def _digest(self) -> str:
         """SHA-256 of all beside weights and images that changes what is found."""
         chosen = {
-            "captions": [chunk.prompt.caption for chunk in self.prompt.chunks],
-            "answers": self.prompt.answers,
-            "caption": self.caption,
+            **self.task.choices(),
             "batch_size": self.batch_size,
             "every": self.every,
             "precision": self.model.network.precision,
@@ -139,42 +140,41 @@ class Engine:
         }
         return hashlib.sha256(json.dumps(chosen, sort_keys=True, default=dict).encode()).hexdigest()
 
-    def _found(self, shard: Shard) -> Iterator[Result | Failure]:
+    def _found(self, shard: Shard) -> Iterator[tuple[Item, Result | Failure | Skip]]:
         if shard.video is not None:
             yield from self._frames(shard.video)
             return
-        prompts = [
-            self.prompt if item.prompt is None else self.model.compile(item.prompt, self.caption)
-            for item in shard.items
-        ]
-        yield from detections(
-            *(self.model, [item.path for item in shard.items], prompts, self.options),
+        asked = [self.task.prompt_of(item) for item in shard.items]
+        paths = [i.path for i, p in zip(shard.items, asked, strict=True) if not isinstance(p, Skip)]
+        found = detections(
+            *(self.model, paths, [p for p in asked if not isinstance(p, Skip)], self.options),
             batch_size=self.batch_size,
             num_workers=self.num_workers,
         )
+        for item, prompt in zip(shard.items, asked, strict=True):
+            yield item, prompt if isinstance(prompt, Skip) else next(found)
 
-    def _frames(self, video: Path) -> Iterator[Result | Failure]:
+    def _frames(self, video: Path) -> Iterator[tuple[Item, Result | Failure | Skip]]:
+        prompt = self.task.prompt_of(Item(str(video)))
+        if isinstance(prompt, Skip):
+            yield Item(str(video)), prompt
+            return
         stream = self.model.stream(
-            *(video, self.prompt),
+            *(video, prompt),
             every=self.every,
             batch_size=self.batch_size,
             options=self.options,
         )
         try:
             for number, (_, found) in enumerate(stream):
-                yield found.of(f"{video}#{number * self.every}")
+                frame = Item(f"{video}#{number * self.every}")
+                yield frame, found.of(frame.path)
         except ValueError as error:
-            yield Failure(str(video), str(error))
+            yield Item(str(video)), Failure(str(video), str(error))
 
-
-def _record(found: Result | Failure) -> dict[str, Any]:
-    if isinstance(found, Failure):
-        return {"image": found.name, "error": found.reason}
-    height, width = found.size
-    plain = found.to_dict()
-    return {
-        "image": plain["image"],
-        "height": height,
-        "width": width,
-        "detections": plain["detections"],
-    }
+    def _record(self, item: Item, found: Result | Failure | Skip) -> dict[str, Any]:
+        if isinstance(found, Failure):
+            return {"image": item.path, "error": found.reason}
+        if isinstance(found, Skip):
+            return {"image": item.path, "skipped": found.reason}
+        return {"image": item.path, **self.task.record(item, found)}

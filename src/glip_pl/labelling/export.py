@@ -1,12 +1,12 @@
 """From labelled shards to one file for another program, once all shards are there."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from glip_pl.labelling.formats import LABEL_FORMATS, Record, write_parquet
 from glip_pl.labelling.shard_file import read_head, read_records
+from glip_pl.system.aside import written_aside
 
 PARQUET = "parquet"
 FORMATS = (*LABEL_FORMATS, PARQUET)
@@ -41,10 +41,8 @@ def export(
             continue
         form = LABEL_FORMATS[name]
         path = output / form.file
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        with part.open("w", encoding="utf-8") as file:
+        with written_aside(path) as file:
             form.write(file, _records(shards, uncertain_first), names)
-        os.replace(part, path)
         written.append(path)
     return written
 
@@ -60,7 +58,7 @@ def _records(shards: Sequence[Path], uncertain_first: bool) -> Iterator[Record]:
 
 
 def _good(shard: Path) -> Iterator[Record]:
-    return (record for record in read_records(shard) if "error" not in record)
+    return (record for record in read_records(shard) if "detections" in record)
 
 
 def _names(shards: Sequence[Path]) -> list[str]:

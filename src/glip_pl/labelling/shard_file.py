@@ -4,12 +4,13 @@ It is written aside and renamed when it is whole, so that a file that is there i
 """
 
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from glip_pl.system.aside import written_aside
 
 FORMAT = 1
 
@@ -35,46 +36,21 @@ class Head:
     glip_label: int = FORMAT
 
 
-class ShardFile:
-    """Write a labelled shard, as a context that renames it at its end.
+@contextmanager
+def shard_file(path: Path, head: Head) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Open a labelled shard; the context gives the function that writes a line.
 
     Args:
         path: The file to be.
         head: Its first line.
     """
+    with written_aside(path) as file:
 
-    def __init__(self, path: Path, head: Head) -> None:
-        self._path = path
-        # Two processes that are told to do the same write two files, and the last one stays.
-        self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        self._head = head
+        def add(record: dict[str, Any]) -> None:
+            file.write(json.dumps(record, separators=(",", ":")) + "\n")
 
-    def __enter__(self) -> Self:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._part.open("w", encoding="utf-8", newline="\n")
-        self.add(asdict(self._head))
-        return self
-
-    def add(self, record: dict[str, Any]) -> None:
-        """Write a line."""
-        self._file.write(json.dumps(record, separators=(",", ":")) + "\n")
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            if kind is None:
-                self._file.flush()
-                os.fsync(self._file.fileno())
-        finally:
-            self._file.close()
-            if kind is not None:
-                self._part.unlink(missing_ok=True)
-        if kind is None:
-            os.replace(self._part, self._path)
+        add(asdict(head))
+        yield add
 
 
 def read_head(path: Path) -> Head:

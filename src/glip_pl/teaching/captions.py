@@ -5,6 +5,7 @@ import re
 from glip_pl.prompts import Prompt, Span
 from glip_pl.prompts.noun_phrases import noun_phrases
 
+NO_CAPTION = "image without a caption"
 NO_PHRASE = "caption without a noun phrase"
 FOREIGN = "caption in another language than English"
 TOO_LONG = "caption of too many words"

@@ -15,7 +15,6 @@ from torchvision.ops import box_iou
 
 from glip_pl.prompts import Prompt, Span
 
-NOTHING_KEPT = "image without a box that is sure"
 _DIGITS = 3  # So that the same input gives the same bytes wherever it is computed.
 
 
@@ -59,17 +58,34 @@ class Found:
 
 
 @dataclass(frozen=True)
+class Region:
+    """A box of a teacher.
+
+    Attributes:
+        box: xyxy, pixels of the image file.
+        phrase: What it shows.
+        score: How sure the teacher is.
+    """
+
+    box: tuple[float, ...]
+    phrase: str
+    score: float
+
+
+@dataclass(frozen=True)
 class Lesson:
     """One image for the student.
 
     Attributes:
         caption: The sentence without the words of withheld phrases.
-        regions: Box, spans in `caption`, phrase and score of each.
+        regions: Boxes that are taken for true.
+        spans: Per region the characters of `caption` that it shows.
         withheld: Phrases that the teacher was not sure of.
     """
 
     caption: str
-    regions: tuple[tuple[tuple[float, ...], tuple[Span, ...], str, float], ...]
+    regions: tuple[Region, ...]
+    spans: tuple[tuple[Span, ...], ...]
     withheld: tuple[str, ...]
 
     def line(
@@ -90,42 +106,42 @@ class Lesson:
                 "caption": self.caption,
                 "regions": [
                     {
-                        "bbox": list(box),
-                        "phrase": phrase,
+                        "bbox": list(region.box),
+                        "phrase": region.phrase,
                         "tokens_positive": [list(span) for span in spans],
-                        "score": score,
+                        "score": region.score,
                     }
-                    for box, spans, phrase, score in self.regions
+                    for region, spans in zip(self.regions, self.spans, strict=True)
                 ],
             },
             "teacher": {**teacher, "withheld": list(self.withheld)},
         }
 
 
-def lesson_of(prompt: Prompt, found: Found, rule: Rule) -> tuple[Lesson | None, str | None]:
+def lesson_of(prompt: Prompt, found: Found, rule: Rule) -> tuple[Lesson | None, tuple[Region, ...]]:
     """Decide what one image teaches.
 
     Returns:
-        The lesson and None, or None and the reason why there is none.
+        The lesson, or None where no box is sure; and the boxes that teach nothing, since the
+        teacher was not sure of them or of another one of their phrase.
     """
     scores = [round(score, _DIGITS) for score in found.scores.tolist()]
-    single = _without_duplicates(found, rule.nms_iou)
-    sure = [d for d in single if scores[d] >= rule.keep]
-    unsure = {int(found.phrases[d]) for d in single if rule.ignore <= scores[d] < rule.keep}
-    kept = [d for d in sure if int(found.phrases[d]) not in unsure][: rule.most_boxes]
+    single = [d for d in _without_duplicates(found, rule.nms_iou) if scores[d] >= rule.ignore]
+    phrase_of = found.phrases.tolist()
+    unsure = {phrase_of[d] for d in single if scores[d] < rule.keep}
+    kept = [d for d in single if phrase_of[d] not in unsure][: rule.most_boxes]
+
+    def region(d: int) -> Region:
+        box = tuple(round(side, _DIGITS) for side in found.boxes[d].tolist())
+        return Region(box, prompt.phrases[phrase_of[d]], scores[d])
+
+    rest = tuple(region(d) for d in single if phrase_of[d] in unsure)
     if not kept:
-        return None, NOTHING_KEPT
+        return None, rest
     caption, spans = without_phrases(prompt, unsure)
-    regions = tuple(
-        (
-            tuple(round(side, _DIGITS) for side in found.boxes[d].tolist()),
-            spans[int(found.phrases[d])],
-            prompt.phrases[int(found.phrases[d])],
-            scores[d],
-        )
-        for d in kept
-    )
-    return Lesson(caption, regions, tuple(prompt.phrases[k] for k in sorted(unsure))), None
+    withheld = tuple(prompt.phrases[k] for k in sorted(unsure))
+    kept_spans = tuple(spans[phrase_of[d]] for d in kept)
+    return Lesson(caption, tuple(map(region, kept)), kept_spans, withheld), rest
 
 
 def without_phrases(prompt: Prompt, withheld: set[int]) -> tuple[str, dict[int, tuple[Span, ...]]]:

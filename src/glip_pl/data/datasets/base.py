@@ -122,9 +122,10 @@ class GroundingDataset(ABC):
         Raises:
             ValueError: They cannot be read, or it is not clear which split is meant.
         """
-        found = read_split(source, format=self.format, split=self.split)
-        if self._has_own_images:
-            return with_images(found, folder)
+        own = folder if self._has_own_images else None
+        found = read_split(source, format=self.format, split=self.split, images=own)
+        if own is not None:
+            return with_images(found, own)
         self.images = str(found.images)
         return found
 

@@ -146,6 +146,17 @@ class Format(ABC):
             ValueError: The path is not in this form, or cannot be read.
         """
 
+    def read_with_images(self, path: Path, images: Path) -> Mapping[str, AnnotationSet]:
+        """Read a path whose images were said to lie in a folder, which need not be near.
+
+        By default they are looked for where `read` looks; forms that leave out what is not there
+        look into `images` instead.
+
+        Raises:
+            ValueError: As `read`.
+        """
+        return self.read(path)
+
     @abstractmethod
     def write(self, sets: Mapping[str, AnnotationSet], path: Path) -> None:
         """Write sets into the new folder `path`, annotations and links or copies of the images."""

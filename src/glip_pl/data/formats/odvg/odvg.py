@@ -22,7 +22,7 @@ from glip_pl.data.formats.common.checks import note
 from glip_pl.data.formats.common.detection_sets import all_names
 from glip_pl.data.formats.common.image_files import place_images
 from glip_pl.data.formats.common.json_lines import first_object, json_lines
-from glip_pl.data.formats.common.paths import ImageFolder, sources
+from glip_pl.data.formats.common.paths import FolderFinder, ImageFolder, sources
 from glip_pl.data.formats.common.records import AnnotationSet, Format, Record, Splits
 from glip_pl.data.formats.common.values import WRONG, size_of
 from glip_pl.data.formats.odvg.odvg_regions import read_instances, read_regions
@@ -48,6 +48,11 @@ class Odvg(Format):
         """
         files = sources(path, _SUFFIXES, _is_odvg, needed=self.name)
         return Splits({split: partial(_read_file, file) for split, file in files.items()})
+
+    def read_with_images(self, path: Path, images: Path) -> Mapping[str, AnnotationSet]:
+        """Read the same files, whose images lie in a named folder."""
+        files = sources(path, _SUFFIXES, _is_odvg, needed=self.name)
+        return Splits({split: partial(_read_file, file, images) for split, file in files.items()})
 
     def write(self, sets: Mapping[str, AnnotationSet], path: Path) -> None:
         """Write ``annotations/SPLIT.jsonl``, the label map and the images.
@@ -75,19 +80,21 @@ def _is_odvg(file: Path) -> bool:
     return "filename" in line and bool({"detection", "grounding"} & line.keys())
 
 
-def _read_file(file: Path) -> AnnotationSet:
+def _read_file(file: Path, images: Path | None = None) -> AnnotationSet:
     names = _label_map(file)
 
     def read(place: Path | None) -> tuple[AnnotationSet, str]:
-        return _read_lines(file, dict(names), place), digest_of(file)
+        return _read_lines(file, dict(names), place, images), digest_of(file)
 
-    return kept_set(file, f"odvg {sorted(names.items())}", read)
+    return kept_set(file, f"odvg {sorted(names.items())} {images}", read)
 
 
-def _read_lines(file: Path, names: dict[int, str], place: Path | None) -> AnnotationSet:
+def _read_lines(
+    file: Path, names: dict[int, str], place: Path | None, images: Path | None
+) -> AnnotationSet:
     problems: Problems = {}
     first = (str(line.get("filename")) for _, line in json_lines(file, {}))
-    folder = ImageFolder.near(file, first, problems)
+    folder = FolderFinder(file, only=images)(first, problems)
     builder = ColumnsBuilder(place)
     builder.add(_records(file, folder, names, problems))
     records = folder.certain(builder.finish())

@@ -1,0 +1,62 @@
+"""What `glip label` asks, and what it writes once all shards are there: names, or captions."""
+
+from pathlib import Path
+
+from glip_pl.inference.options import Options
+from glip_pl.inference.predictor import Predictor
+from glip_pl.labelling.export import export
+from glip_pl.labelling.tasks import NamedBoxes
+from glip_pl.system.screen import next_command, write
+from glip_pl.teaching.collect import collect
+from glip_pl.teaching.lessons import Rule
+from glip_pl.teaching.task import CaptionLessons
+
+
+class NamePlan:
+    """Boxes for what a prompt names, in the forms of other programs."""
+
+    def __init__(
+        self,
+        model: Predictor,
+        prompt: str,
+        caption: bool,
+        unwanted: str | None,
+        formats: list[str] | None,
+        uncertain_first: bool,
+    ) -> None:
+        asked = model.compile(prompt, caption, unwanted)
+        write(*asked.report.lines(), *model.hints(asked))
+        self.task = NamedBoxes(model, asked, caption=caption)
+        self._formats, self._uncertain_first = formats or ["jsonl"], uncertain_first
+
+    def finish(self, paths: list[Path], output: Path) -> list[Path]:
+        """Write the files beside the shards, and say so."""
+        written = export(paths, output, self._formats, uncertain_first=self._uncertain_first)
+        write(*map(str, written))
+        for name, path in zip(self._formats, written, strict=True):
+            if name not in ("jsonl", "parquet"):  # Others are read as data sets.
+                write(next_command("glip", "data", "show", str(path)))
+                break
+        return written
+
+
+class CaptionPlan:
+    """Boxes for what captions name, as data to train on."""
+
+    def __init__(
+        self, model: Predictor, options: Options, keep: float, ignore: float, truth: str | None
+    ) -> None:
+        rule = Rule(keep, ignore, options.max_detections, options.nms_iou)
+        self.task = CaptionLessons(model, rule)
+        self._truth = truth
+
+    def finish(self, paths: list[Path], output: Path) -> list[Path]:
+        """Write the files beside the shards, and say so."""
+        taught = collect(paths, output, self.task.provenance, truth=self._truth)
+        write(f"{taught.images} images teach, with {taught.boxes} boxes")
+        write(*(f"left out: {count} {reason}" for reason, count in taught.left_out.items()))
+        for edge, precision, count in taught.precision:
+            write(f"scores from {edge:.1f}: {precision:.0%} of {count} boxes right")
+        write(*map(str, taught.files))
+        write(next_command("glip", "fit", f"--data={output / 'data.yaml'}", "--weights=WEIGHTS"))
+        return list(taught.files)
