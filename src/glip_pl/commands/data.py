@@ -72,7 +72,7 @@ def check(path: str, *, format: str | None = None) -> bool:
     Args:
         path: Folder or annotation file of the data set.
         format: Its format, where it is not seen: coco, lvis, openimages, voc, yolo, label_studio,
-            cvat, odvg, mdetr, flickr30k, refcoco, captions or webdataset.
+            cvat, coco_panoptic, masks, odvg, mdetr, flickr30k, refcoco, captions or webdataset.
 
     Returns:
         Whether something is wrong.

@@ -4,12 +4,14 @@ from pathlib import Path
 
 from glip_pl.data.formats.captions import Captions
 from glip_pl.data.formats.coco.coco import Coco
+from glip_pl.data.formats.coco.panoptic import CocoPanoptic
 from glip_pl.data.formats.common.detection_sets import subfolders
 from glip_pl.data.formats.common.records import Annotation, AnnotationSet, Format, Record
 from glip_pl.data.formats.cvat.cvat import Cvat
 from glip_pl.data.formats.flickr import FlickrEntities
 from glip_pl.data.formats.label_studio.label_studio import LabelStudio
 from glip_pl.data.formats.lvis import Lvis
+from glip_pl.data.formats.masks.masks import Masks
 from glip_pl.data.formats.mdetr.mdetr import Mdetr
 from glip_pl.data.formats.odvg.odvg import Odvg
 from glip_pl.data.formats.openimages.openimages_csv import OpenImages
@@ -23,12 +25,14 @@ __all__ = ["FORMATS", "Annotation", "AnnotationSet", "Format", "Record", "detect
 
 _ALL: tuple[Format, ...] = (
     Coco(),
+    CocoPanoptic(),
     Lvis(),
     OpenImages(),
     Voc(),
     Yolo(),
     LabelStudio(),
     Cvat(),
+    Masks(),
     Odvg(),
     Mdetr(),
     FlickrEntities(),
@@ -50,7 +54,8 @@ def detect_format(path: Path) -> Format:
     """
     if not path.exists():
         raise ValueError(f"there is no file or folder {str(path)!r}; correct the path")
-    found = _forms(path)
+    every = _forms(path)
+    found = [form for form in every if not form.yields] or every
     if len(found) == 1:
         return found[0]
     if found:

@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from glip_pl.data.formats.coco.entries import UNREAD
+from glip_pl.data.formats.coco.entries import UNREAD, box_corners
 from glip_pl.data.formats.columns.rows import NO_CATEGORY
 from glip_pl.data.formats.columns.store import Array
 from glip_pl.data.formats.common.json_pieces import JsonPiece
-from glip_pl.data.formats.common.values import WRONG, corners, is_true, objects, whole_number
+from glip_pl.data.formats.common.values import WRONG, is_true, objects, whole_number
 
 # What stands for a number that is none; as an id it is refused, see `whole_number`.
 NO_NUMBER = NO_CATEGORY
@@ -92,6 +92,8 @@ def _exact_part(piece: JsonPiece) -> BoxPart | None:
     boxes = np.fromiter(
         chain.from_iterable(map(attrgetter("bbox"), entries)), np.float64, 4 * count
     ).reshape(count, 4)
+    if not boxes.any(1).all() and any(e.segmentation is not _NOTHING for e in entries):
+        return None  # Boxes of zeros may have masks that tell more.
     boxes[:, 2:] += boxes[:, :2]
     scores = list(map(attrgetter("score"), entries))
     return BoxPart(
@@ -149,7 +151,7 @@ def _loose_part(piece: JsonPiece) -> BoxPart:
             scores.append(None)
             bad[place] = True
     given = [entry.get("id") for entry in entries]
-    boxes = [corners(entry.get("bbox")) or (np.nan,) * 4 for entry in entries]
+    boxes = [box_corners(entry) or (np.nan,) * 4 for entry in entries]
     unread: Counter[str] = Counter()
     for key in UNREAD:
         held = sum(bool(entry.get(key)) for entry in entries)

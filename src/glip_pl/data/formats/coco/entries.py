@@ -10,6 +10,7 @@ from typing import Any
 from glip_pl.data.annotations import Problems, name_of
 from glip_pl.data.formats.common import checks
 from glip_pl.data.formats.common.checks import checked_box, note
+from glip_pl.data.formats.common.mask_boxes import segmentation_box
 from glip_pl.data.formats.common.records import Annotation, Record
 from glip_pl.data.formats.common.values import (
     WRONG,
@@ -87,7 +88,7 @@ def read_box(
         if category not in names:
             note(problems, checks.UNKNOWN_CATEGORY, f"{name_of(entry)}: {category}")
             return None
-    box, kind = checked_box(corners(entry.get("bbox")), size)
+    box, kind = checked_box(box_corners(entry), size)
     note(problems, kind, f"{name_of(entry)}: {entry.get('bbox')}")
     if box is None:
         return None
@@ -97,6 +98,14 @@ def read_box(
         note(problems, checks.NO_SCORE, f"{name_of(entry)}: {entry['score']}")
         return None
     return Annotation(box, category, crowd=is_true(entry.get("iscrowd", 0)), score=score)
+
+
+def box_corners(entry: Mapping[str, Any]) -> Sequence[float]:
+    """Read xyxy corners of an entry's box, or around its mask where it has no box but a mask."""
+    bbox, mask = entry.get("bbox"), entry.get("segmentation")
+    if mask and (not bbox or bbox == [0, 0, 0, 0]):
+        return segmentation_box(mask)
+    return corners(bbox)
 
 
 def roots_of(

@@ -127,10 +127,13 @@ class Format(ABC):
         name: What the user types, for example "coco".
         holds: Which of "categories", "captions", "crowd", "score", "phrase_types" and "absent" it
             can express; boxes always.
+        yields: Whether it is meant only where a path is in no other form, since its boxes are made
+            of something else.
     """
 
     name: ClassVar[str]
     holds: ClassVar[frozenset[str]]
+    yields: ClassVar[bool] = False
 
     @abstractmethod
     def detect(self, path: Path) -> bool:

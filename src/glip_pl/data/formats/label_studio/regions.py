@@ -9,10 +9,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from glip_pl.data.annotations import Box
+from glip_pl.data.formats.common.mask_boxes import brush_box
 from glip_pl.data.formats.common.values import WRONG, texts
 
 # Shapes that have a box; what of them is not kept beside it.
-_KINDS = ("rectanglelabels", "polygonlabels", "ellipselabels", "labels", "hypertextlabels")
+_KINDS = (
+    "rectanglelabels",
+    "polygonlabels",
+    "ellipselabels",
+    "brushlabels",
+    "labels",
+    "hypertextlabels",
+)
 _DIGITS = 12  # Of percents written.
 _PIXEL_DIGITS = 6  # Of pixels read: 100 * 1 / 60 percent of 60 pixels are 1 again.
 
@@ -60,7 +68,7 @@ def region_size(regions: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
 
 
 def region_labels(region: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """Read what a region shows; None where it is no shape but a choice, a text or a brush."""
+    """Read what a region shows; None where it is no shape but a choice or a text."""
     value = _value(region)
     kind = next((kind for kind in _KINDS if kind in value), None)
     return None if kind is None else texts(value[kind])
@@ -76,6 +84,8 @@ def region_corners(
         its box: a "segmentation", or a "rotation".
     """
     value = _value(region)
+    if "rle" in value:
+        return brush_box(value["rle"], region_size([region]) or size), "segmentation"
     try:
         points, beyond = _outline(value)
         turned = math.radians(float(value.get("rotation") or 0))
