@@ -11,7 +11,8 @@ from helpers import ROOT
 
 from glip_pl.cli import COMMANDS, main
 from glip_pl.commands.lacking import lacking
-from glip_pl.commands.parser import CommandParser, in_short, run_function
+from glip_pl.commands.messages import in_short
+from glip_pl.commands.parser import CommandParser, run_function
 
 HEAVY = ("torch", "pytorch_lightning", "torchmetrics", "albumentations", "transformers")
 # Helpers of several commands.
@@ -23,6 +24,7 @@ SHARED = {
     "grounding_parser",
     "known_options",
     "label_plans",
+    "messages",
     "lacking",
     "parser",
     "plugin_options",
@@ -189,7 +191,7 @@ UNION = """--x: Does not validate against any of the Union subtypes
     ("first", "told"),
     [
         ("Expected a typing.Literal['16', '32']", "--x: 'fp8' is none of '16', '32'"),
-        ("Expected a <class 'int'>", "--x: 'fp8' is none of int"),
+        ("Expected a <class 'int'>", "--x: 'fp8' is no int"),
         (
             "Problem with given class_path 'a.Wandb':\n        not\n        met",
             "--x: Wandb: not met",
@@ -198,6 +200,35 @@ UNION = """--x: Does not validate against any of the Union subtypes
 )
 def test_a_value_of_no_type_is_told_in_one_line(first, told):
     assert in_short(UNION.format(first=first)) == told
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["adapter"], "name a command: save, merge"),
+        (
+            ["adapter", "merg"],
+            "there is no command 'merg'; did you mean merge? The commands are save, merge",
+        ),
+        (["serve"], "the following arguments are required: --weights"),
+        (["serve", "--weights=a", "--port=many"], "--port: 'many' is no int"),
+        (["predict", "--precision=fp8"], "--precision: 'fp8' is none of 'fp32', 'bf16'"),
+    ],
+)
+def test_what_the_parser_refuses_is_told_as_it_is_typed(typed, told, capsys):
+    with pytest.raises(SystemExit):
+        main(typed)
+
+    assert f"glip: error: {told}\n" in capsys.readouterr().err
+
+
+def test_a_long_list_of_choices_fits_the_terminal(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+
+    with pytest.raises(SystemExit):
+        main(["benchmark", "--help"])
+
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(

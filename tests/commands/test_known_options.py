@@ -16,6 +16,8 @@ from glip_pl.training.run_logger import discard_unused
         ("--model.fusin=x", "--model.fusion"),
         ("--data.rot=x", "--data.root"),
         ("--ckpt_pat=x", "--ckpt_path"),
+        ("--data.sampling.weight=[1]", "--data.sampling.weights"),
+        ("--model.tuning.mod=lora", "--model.tuning.mode"),
         # The nearest is of before.
         ("--model.tun=lora", "--model.tuning.mode"),
         ("--data.group_by_aspct=true", "--data.sampling.group_by_aspect"),

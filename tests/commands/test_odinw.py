@@ -279,8 +279,8 @@ def test_lacking_sets_are_named(tmp_path):
             r"unknown name 'potholes'; pass 13.*pothole",
         ),
         ({"weights": "a", "sets": ","}, "unknown name ''"),
-        ({"weights": "a", "shots": -1}, "shots is -1; pass 0, 1"),
-        ({"weights": "a", "seeds": [3, 3]}, r"seeds is \[3, 3\]; pass one or more"),
+        ({"weights": "a", "shots": -1}, "--shots=-1 is no number of images; pass 0, 1"),
+        ({"weights": "a", "seeds": [3, 3]}, r"--seeds=\[3, 3\]: pass one or more"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(options, message, tmp_path):

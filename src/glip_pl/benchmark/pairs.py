@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
 from torch import Tensor
 
 from glip_pl.benchmark.equality import Comparison, compare
@@ -14,6 +13,7 @@ from glip_pl.benchmark.oracle import Oracle, in_transformers
 from glip_pl.benchmark.run import Asked, machine, workload_of
 from glip_pl.benchmark.workload import Result, Workload
 from glip_pl.system.memory import keep_freed_memory
+from glip_pl.system.screen import write
 from glip_pl.training.task import GroundingTask
 
 
@@ -94,25 +94,20 @@ def _peak(ours: Workload, call: Callable[[], None]) -> int | None:
 
 def show_pairs(report: PairReport) -> None:
     """Show the pairs, the ratio, memory, and what the comparison found."""
-    asked, console = report.asked, Console(width=100)
-    console.print(
+    asked = report.asked
+    write(
         f"{asked['model']}, {asked['step']}, {asked['size']} x {asked['batch_size']}, "
         f"{asked['names']} names, {asked['precision']}",
-        highlight=False,
     )
     for ours, theirs in report.seconds:
-        console.print(f"  here {ours:8.2f} s   transformers {theirs:8.2f} s", highlight=False)
-    console.print(f"{report.ratio():.1f} times as fast, the median of the pairs", highlight=False)
+        write(f"  here {ours:8.2f} s   transformers {theirs:8.2f} s")
+    write(f"{report.ratio():.1f} times as fast, the median of the pairs")
     peaks = [f"{peak / 1e6:,.0f}" if peak is not None else "?" for peak in report.peak_bytes]
-    console.print(
+    write(
         f"peak memory beyond the weights, MB: here {peaks[0]}, transformers {peaks[1]}",
-        highlight=False,
     )
     if report.prompts > 1:
-        console.print(
-            f"{report.prompts} prompts; transformers ran one, counted so often", highlight=False
-        )
+        write(f"{report.prompts} prompts; transformers ran one, counted so often")
     if report.comparison:
-        for line in report.comparison.lines():
-            console.print(line, highlight=False)
-    console.print(", ".join(f"{k} {v}" for k, v in report.machine.items() if v), highlight=False)
+        write(*report.comparison.lines())
+    write(", ".join(f"{k} {v}" for k, v in report.machine.items() if v))

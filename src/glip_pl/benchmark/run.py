@@ -26,6 +26,7 @@ from glip_pl.benchmark.workload import (
 )
 from glip_pl.system.machine import choose_device, device_name
 from glip_pl.system.memory import keep_freed_memory
+from glip_pl.system.screen import write
 from glip_pl.training.from_weights import task_of
 from glip_pl.training.task import GroundingTask
 from glip_pl.weights import read_weights
@@ -206,7 +207,8 @@ def show(report: Report) -> None:
         f"{asked['model']}, {asked['step']}, {asked['size']} x {asked['batch_size']}, "
         f"{asked['names']} names, {asked['precision']}"
     )
-    table = Table(title=title, title_justify="left")
+    write(title)
+    table = Table()
     table.add_column("stage")
     table.add_column("ms", justify="right")
     if base:
@@ -225,18 +227,15 @@ def show(report: Report) -> None:
         table.add_row(*_row("peak memory beyond the weights, MB", peaks, "{:,.0f}"))
     operations = [m.operations / 1e9 for m in (ours, base) if m]
     table.add_row(*_row("operations, 10⁹", operations, "{:,.0f}"))
-    console = Console(width=100)
-    console.print(table)
-    console.print(", ".join(f"{k} {v}" for k, v in report.machine.items() if v), highlight=False)
+    Console().print(table)
+    write(", ".join(f"{k} {v}" for k, v in report.machine.items() if v))
     if base:
-        console.print(
+        write(
             f"prompts: {report.prompts[0]} here; {report.prompts[1]} in the baseline, of which one "
-            "was run and counted so often",
-            highlight=False,
+            "was run and counted so often"
         )
     if report.comparison:
-        for line in report.comparison.lines():
-            console.print(line, highlight=False)
+        write(*report.comparison.lines())
 
 
 def _row(name: str, cells: Sequence[float], form: str) -> list[str]:

@@ -14,7 +14,7 @@ from glip_pl.commands.grounding_parser import (
     add_options,
     with_plugin_options,
 )
-from glip_pl.commands.parser import in_short
+from glip_pl.commands.messages import in_short
 from glip_pl.commands.plugin_options import plugin_options
 from glip_pl.commands.resume import WORDS, keep_postprocess, newest, overridden
 from glip_pl.commands.said import said

@@ -20,10 +20,19 @@ _PLAIN = {
 }
 
 
+# Groups of options that are classes: the file and the name of each.
+_GROUPS = {
+    "data.sampling": ("data/sampling.py", "Sampling"),
+    "model.tuning": ("tuning/modes.py", "Tuning"),
+    "model.head": ("head.py", "HeadStart"),
+}
+
+
 def refuse_unknown(command: str, args: Sequence[str]) -> None:
     """Refuse an option that the trainer, the model or the data do not have.
 
-    What stands deeper, such as options of a plugin, is left to the parser.
+    What stands deeper, such as options of a plugin, is left to the parser, but for the groups of
+    options that never change.
 
     Raises:
         ValueError: There is one; the nearest name is in the message.
@@ -43,6 +52,10 @@ def refuse_unknown(command: str, args: Sequence[str]) -> None:
             if names and below[0] not in names and own not in RENAMED:
                 options = {f"{first}.{name}" for name in names}
                 raise ValueError(_message(command, option, own, options))
+            if own in _GROUPS and below[1:]:
+                options = {f"{own}.{name}" for name in _attributes(*_GROUPS[own])}
+                if (deep := f"{own}.{below[1]}") not in options:
+                    raise ValueError(_message(command, option, deep, options))
 
 
 def _message(command: str, option: str, own: str, names: set[str]) -> str:
@@ -75,3 +88,11 @@ def _arguments(path: Path, name: str) -> set[str]:
                     listed = (*method.args.args, *method.args.kwonlyargs)
                     return {"help", *(argument.arg for argument in listed)} - {"self"}
     return set()
+
+
+def _attributes(path: str, name: str) -> set[str]:
+    """Read the attributes that a class of this package declares, and ``help``."""
+    tree = ast.parse((_PACKAGE / path).read_text(encoding="utf-8"))
+    (found,) = (n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.name == name)
+    declared = (n.target for n in found.body if isinstance(n, ast.AnnAssign))
+    return {"help", *(target.id for target in declared if isinstance(target, ast.Name))}

@@ -52,9 +52,9 @@ def odinw(
     if (weights is None) == (ckpt_path is None):
         raise ValueError("glip odinw needs a model; pass either --ckpt_path or --weights")
     if shots != "full" and shots < 0:
-        raise ValueError(f"shots is {shots}; pass 0, 1, 3, 5, 10 or full")
+        raise ValueError(f"--shots={shots} is no number of images; pass 0, 1, 3, 5, 10 or full")
     if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds is {list(seeds)}; pass one or more, each once, such as [3,30,300]")
+        raise ValueError(f"--seeds={list(seeds)}: pass one or more, each once, such as [3,30,300]")
     places = find_places(sets, Path(root))
     few = shots not in (0, "full")  # Of all images, or of none, a seed chooses nothing.
     tables = []

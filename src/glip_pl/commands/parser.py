@@ -8,7 +8,7 @@ import difflib
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from types import NoneType
@@ -16,6 +16,7 @@ from typing import Any, NoReturn, get_args, get_origin
 
 from jsonargparse import ArgumentParser, auto_cli
 
+from glip_pl.commands.messages import as_typed, family, in_short
 from glip_pl.configs.reading import read_safely
 from glip_pl.system.screen import complain
 
@@ -25,6 +26,7 @@ _TRUTH_VALUES = ("true", "false", "yes", "no", "null")
 
 
 _LISTS = (list, Sequence)
+_LONGEST_CHOICES = 50  # Characters of them in a line of --help.
 
 
 class CommandParser(ArgumentParser):
@@ -37,11 +39,19 @@ class CommandParser(ArgumentParser):
         given = _with_truth_values(list(sys.argv[1:] if args is None else args), self)
         return super().parse_args(_with_brackets(given, self), *rest, **options)
 
+    def format_help(self, *rest: Any, **options: Any) -> str:
+        """Name an option's value by the option where its choices would not fit into a line."""
+        for action in self._actions:
+            if len(str(action.metavar)) > _LONGEST_CHOICES:
+                action.metavar = action.dest.upper()
+        return super().format_help(*rest, **options)
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Write what is wrong and what may have been meant, and exit with status 2."""
         if not self.exit_on_error:
             super().error(message, ex)
         hint = self._hint(message)
+        message = as_typed(message, self)
         message = re.sub(r'Parser key "([^"]+)":\s*', r"--\1: ", message)
         # The name of the command is not part of its options' names.
         message = re.sub(r"\b(fit|validate|test)\.(?=(data|model|trainer)\b)", "", message)
@@ -54,31 +64,9 @@ class CommandParser(ArgumentParser):
         unknown = re.search(r"(?i)unrecognized arguments: (--[^\s=]+)", message)
         if unknown is None:
             return ""
-        known = [option for parser in _family(self) for option in parser._option_string_actions]
+        known = [option for parser in family(self) for option in parser._option_string_actions]
         close = difflib.get_close_matches(unknown[1], known, n=1)
         return f"Did you mean {close[0]}?\n" if close else ""
-
-
-def in_short(message: str) -> str:
-    """Return what jsonargparse says of a value that fits none of several types, in one line.
-
-    It lists what each type says of it; a class that refuses what it was built from says it best.
-    """
-    head, union, listed = message.partition("Does not validate against any of the Union subtypes")
-    if not union:
-        return message
-    given = re.search(r"Given value: (.*)", listed)
-    refused = r"Problem with given class_path '([\w.]+)':\s*(.*?)\s*(?=\n\s*- |\Z)"
-    built = re.search(refused, listed, re.DOTALL)
-    if built is not None:
-        return f"{head}{built[1].rpartition('.')[2]}: {' '.join(built[2].split())}"
-    wanted = re.findall(r"Expected an? (?:<class ')?(.*?)(?:'>)?$", listed, re.M)
-    named = [kind.removeprefix("typing.") for kind in wanted if kind != "NoneType"]
-    values = [v for k in named if k.startswith("Literal[") for v in k[8:-1].split(", ")]
-    others = [kind for kind in named if not kind.startswith("Literal[")]
-    if not named or given is None:
-        return message
-    return f"{head}{given[1]!r} is none of {', '.join([*values, *others])}"
 
 
 def run_function(
@@ -111,7 +99,7 @@ def _with_truth_values(args: list[str], parser: ArgumentParser) -> list[str]:
     """Write ``=true`` behind every switch that stands alone."""
     switches = {
         option
-        for member in _family(parser)
+        for member in family(parser)
         for action in member._actions
         if getattr(action, "_typehint", None) is bool
         for option in action.option_strings
@@ -126,7 +114,7 @@ def _with_brackets(args: list[str], parser: ArgumentParser) -> list[str]:
     """Write a value of a list option that has no brackets as a list of one."""
     lists = {
         option: texts
-        for member in _family(parser)
+        for member in family(parser)
         for action in member._actions
         if (texts := _is_list_of_texts(getattr(action, "_typehint", None))) is not None
         for option in action.option_strings
@@ -162,16 +150,9 @@ def _bracketed(value: str, *, texts: bool) -> str:
     return json.dumps([value], ensure_ascii=False) if texts else f"[{value}]"
 
 
-def _family(parser: ArgumentParser) -> Iterator[ArgumentParser]:
-    """Yield a parser and those of its subcommands."""
-    yield parser
-    commands = getattr(parser, "_subcommands_action", None)
-    for member in commands.choices.values() if commands is not None else ():
-        yield from _family(member)
-
-
 def _prog(parser: ArgumentParser) -> str:
-    """Return what stands before the options, with the one command where there is but one."""
+    """Return what stands before the options, with the command where there is but one."""
     commands = getattr(parser, "_subcommands_action", None)
     names = list(commands.choices) if commands is not None else []
-    return " ".join([str(parser.prog).replace(" [options]", ""), *names[:1]])
+    only = names if len(names) == 1 else []
+    return " ".join([str(parser.prog).replace(" [options]", ""), *only])

@@ -66,7 +66,7 @@ def _entries(sets: str) -> list[OdinwSet]:
     unknown = [name for name in names if name not in known]
     if unknown or not names:
         raise ValueError(
-            f"sets={sets!r} has the unknown name {unknown[0] if unknown else ''!r}; pass 13, 35 or "
+            f"--sets={sets} has the unknown name {unknown[0] if unknown else ''!r}; pass 13, 35 or "
             f"some of {', '.join(sorted(known))}"
         )
     return [known[name] for name in names]
