@@ -2,6 +2,7 @@
 
 import ast
 import re
+from itertools import chain
 
 import pytest
 from helpers import ROOT
@@ -37,3 +38,39 @@ def test_what_people_read_is_written_in_one_place():
     own = [path for path in sources() if "scripts" not in path.parts]
 
     assert [path.name for path in own if re.search(r"(?<![.\w])print\(", path.read_text())] == []
+
+
+# What takes and returns tensors, for those who build with it.
+NETWORK = ("layers", "backbones", "matching", "head.py", "model.py", "fusion.py", "boxes.py")
+SHAPE = re.compile(r"\[[^\]\n]*\w[^\]\n]*\]|any shape|\bscalar\b|^See `")
+
+
+def public_functions(path):
+    """Functions, and methods of classes, whose names do not begin with an underscore."""
+    tree = ast.parse(path.read_text())
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    bodies = [tree.body, *(c.body for c in classes if not c.name.startswith("_"))]
+    functions = (node for node in chain(*bodies) if isinstance(node, ast.FunctionDef))
+    return [node for node in functions if not node.name.startswith("_")]
+
+
+def has_tensors(function):
+    listed = (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)
+    hints = [argument.annotation for argument in listed] + [function.returns]
+    return any(re.search(r"\bTensor\b", ast.unparse(hint)) for hint in hints if hint is not None)
+
+
+def test_what_takes_or_returns_tensors_states_their_shapes():
+    """An override may refer to what it overrides."""
+    package = ROOT / "src/glip_pl"
+    places = [package / name for name in (*NETWORK, "structures.py", "training/losses.py")]
+    places.append(ROOT / "fusion_plugins")
+    paths = [p for place in places for p in (sorted(place.rglob("*.py")) or [place])]
+    found = [(path, node) for path in paths for node in public_functions(path) if has_tensors(node)]
+
+    assert len(found) > 100
+    assert [
+        f"{path.relative_to(ROOT)} {node.name}"
+        for path, node in found
+        if not SHAPE.search(ast.get_docstring(node) or "")
+    ] == []

@@ -144,11 +144,23 @@ class GLIP(nn.Module):
     def forward(
         self, images: Tensor, mask: Tensor, tokens: TokenBatch, extra: ExtraQueries | None = None
     ) -> GroundingOutput:
-        """Encode and ground; see `encode_image`, `encode_text` and `ground` for the arguments."""
+        """Encode and ground.
+
+        Args:
+            images: [B, 3, H, W]; see `encode_image`.
+            mask: True where an image is, [B, H, W].
+            tokens: The captions; see `encode_text`.
+            extra: See `ground`.
+        """
         return self.ground(self.encode_image(images, mask), self.encode_text(tokens), extra)
 
     def make_room(self, state: Mapping[str, Tensor], prefix: str = "") -> None:
-        """Take in the offsets of a tuned prompt where a state dict has them under a prefix."""
+        """Make room for the offsets of a tuned prompt, [M, d_text], where a state dict has them.
+
+        Args:
+            state: The state dict.
+            prefix: What stands before the names of this model in it.
+        """
         if f"{prefix}prompt.weight" in state:
             self.prompt = TunedPrompt.of_state(state, f"{prefix}prompt.")
 

@@ -178,7 +178,7 @@ class Detections:
         return Detections(self.boxes.to(device), self.scores.to(device), self.phrases.to(device))
 
     def select(self, index: Tensor) -> "Detections":
-        """Keep some of the boxes, by Boolean mask or by indices."""
+        """Keep some of the K boxes, by a Boolean mask [K] or by indices [k]."""
         return Detections(self.boxes[index], self.scores[index], self.phrases[index])
 
     def best_of_each_place(self, iou: float = 0.7) -> "Detections":

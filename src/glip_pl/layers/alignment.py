@@ -78,7 +78,11 @@ class Alignment(nn.Module):
         return keys, at_least_fp32(unit) @ self.token_bias + self.prior_bias
 
     def compare(self, regions: Tensor, keys: Tensor, bias: Tensor | None) -> Tensor:
-        """Compare regions with prepared tokens."""
+        """Compare regions [B, N, d] with prepared tokens [B, M, d] and their bias, [B, M].
+
+        Returns:
+            Logits S, [B, N, M].
+        """
         # S = O (W p̂/2)ᵀ / τ + b·p̂ + b₀, with p̂ the unit-length tokens: GLIP, Sec. 3.1.
         logits = at_least_fp32(regions @ keys.transpose(1, 2)) / self.divisor
         if self.log_temperature is not None:

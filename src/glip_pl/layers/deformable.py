@@ -41,7 +41,7 @@ class SampledMaps:
 
     @classmethod
     def of(cls, maps: Sequence[Tensor]) -> "SampledMaps":
-        """Prepare maps; under autocast the table takes the autocast dtype."""
+        """Prepare maps, [B, C, H, W] each; under autocast the table takes the autocast dtype."""
         if torch.compiler.is_exporting():  # Other runtimes know the convolution, not the table.
             return cls(tuple(maps), None)
         dtype = _dtype(maps[0])
@@ -139,7 +139,7 @@ def deformable_conv2d_maps(
 def torchvision_conv2d(
     x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor, *, stride: int = 1
 ) -> Tensor:
-    """Compute `deformable_conv2d` by torchvision's operator.
+    """Compute `deformable_conv2d`, [B, C, H, W], by torchvision's operator.
 
     It has no bfloat16; official GLIP runs it in float32 as well.
     """

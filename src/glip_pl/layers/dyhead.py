@@ -121,7 +121,17 @@ class DeformableConv(nn.Module):
         offsets: Sequence[Tensor],
         masks: Sequence[Tensor],
     ) -> list[Tensor]:
-        """Convolve and normalise the chosen maps, each with its offset and modulation."""
+        """Convolve and normalise the chosen maps, each with its offset and modulation.
+
+        Args:
+            maps: All maps.
+            chosen: Which of them.
+            offsets: How far each tap moves, (y, x) in cells, [B, 18, H_o, W_o] for each of these.
+            masks: How much each tap counts, [B, 9, H_o, W_o] likewise.
+
+        Returns:
+            Maps [B, d, H_o, W_o].
+        """
         moved = deformable_conv2d_maps(
             maps, chosen, offsets, masks, self.weight, self.bias, stride=self.stride
         )

@@ -54,7 +54,10 @@ class CellGrid:
         return self._points(0.5)
 
     def edges(self) -> Tensor:
-        """Locate the far edges of every cell, where Grounding DINO measures its place."""
+        """Locate the far edges of every cell, (x, y) in fractions of the real image, [B, N, 2].
+
+        That is where Grounding DINO measures the place of a cell.
+        """
         return self._points(1.0)
 
     def _points(self, within: float) -> Tensor:

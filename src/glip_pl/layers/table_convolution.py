@@ -94,7 +94,19 @@ class _Taps:
 def table_convolution(
     table: Tensor, offset: Tensor, mask: Tensor, kernel: Tensor, bias: Tensor, places: Tensor
 ) -> Tensor:
-    """Sample the table [R, C] at all taps and multiply with the kernel, to [n, C_o]."""
+    """Sample the table at all taps and multiply with the kernel.
+
+    Args:
+        table: Cells of all maps, [R, C].
+        offset: How far each tap moves, (y, x) in cells, [n, 18].
+        mask: How much each tap counts, [n, 9].
+        kernel: [C_o, 9 * C].
+        bias: [C_o].
+        places: Where the window of each output stands, int32 [n, 5]; see `window_places`.
+
+    Returns:
+        The outputs, [n, C_o].
+    """
     taps = _Taps(offset, mask, places)
     rows, weights = taps.rows.view(-1, 4), taps.weights(table.dtype).view(-1, 4)
     out = table.new_empty(len(places), len(kernel))
@@ -117,7 +129,10 @@ def _(
 def table_convolution_backward(
     grad: Tensor, table: Tensor, offset: Tensor, mask: Tensor, kernel: Tensor, places: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of table, offset, mask and kernel; what was sampled is sampled again."""
+    """Return the gradients of table, offset, mask and kernel, shaped as these.
+
+    Of the gradient [n, C_o] of `table_convolution`; what was sampled there is sampled again.
+    """
     taps = _Taps(offset, mask, places)
     weights = taps.weights(table.dtype)
     grad_kernel = torch.zeros_like(kernel, dtype=mask.dtype)
@@ -162,7 +177,10 @@ table_convolution.register_autograd(_backward, setup_context=_keep_inputs)
 def gathered_convolution(
     table: Tensor, offset: Tensor, mask: Tensor, kernel: Tensor, bias: Tensor, places: Tensor
 ) -> Tensor:
-    """Compute `table_convolution` on any device, at once for all outputs; autograd goes through."""
+    """Compute `table_convolution`, [n, C_o], on any device; autograd goes through.
+
+    All outputs are sampled at once.
+    """
     taps = _Taps(offset, mask, places)
     rows, weights = taps.rows.view(-1, 4), taps.weights(table.dtype).view(-1, 4)
     sampled = _weighted_rows(table, rows, weights).view(-1, kernel.shape[1])

@@ -115,7 +115,7 @@ def _bracket(position: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.library.custom_op("glip_pl::sum_rows", mutates_args=())
 def sum_rows(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
-    """Sum weighted rows of a table [R, a], bags [n, k] of them, to [n, a]."""
+    """Sum weighted rows of a table [R, a], bags [n, k] of them with weights [n, k], to [n, a]."""
     return _sum_rows(table, rows, weights)
 
 
@@ -128,7 +128,7 @@ def _(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
 def sum_rows_backward(
     grad: Tensor, table: Tensor, rows: Tensor, weights: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Compute the gradients of table and weights."""
+    """Compute the gradients of table [R, a] and weights [n, k] from that of the sums, [n, a]."""
     count, per_bag = rows.shape
     starts = torch.arange(0, rows.numel(), per_bag, dtype=rows.dtype)
     bags = torch.arange(count, dtype=rows.dtype).repeat_interleave(per_bag)

@@ -35,7 +35,7 @@ class Windows:
         return sorted_cells.view(len(x), -1, self.mask.shape[-1], x.shape[-1])
 
     def join(self, windows: Tensor) -> Tensor:
-        """Undo `cut`."""
+        """Put windows [B, windows, T, C] together to cells [B, H * W, C] again."""
         places = windows.flatten(1, 2)
         cells: Tensor = _Join.apply(places, self.cells, self.places, self.outside)
         return cells

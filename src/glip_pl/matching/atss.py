@@ -33,7 +33,7 @@ class ATSSMatcher(Matcher):
         return centerness_target(priors, boxes)
 
     def weights(self, centerness: Tensor) -> Tensor:
-        """Weigh a box by how central its anchor is, as in GLIP and FCOS."""
+        """Weigh a box by how central its anchor is, [P], as in GLIP and FCOS."""
         return centerness
 
 

@@ -64,7 +64,7 @@ class HungarianMatcher(Matcher):
         return matching
 
     def centerness(self, priors: Tensor, predicted: Tensor, boxes: Tensor) -> Tensor:
-        """Compute the IoU of prediction and box.
+        """Compute the IoU of prediction and box, [P].
 
         A query has no place of its own: how well it fits takes the role of how central it is.
         """

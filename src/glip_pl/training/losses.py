@@ -26,12 +26,12 @@ class LossWeights:
     centerness: float = 1.0
 
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:
-        """Weigh and sum the terms that a criterion returns."""
+        """Weigh and sum the terms that a criterion returns, each a scalar, to one."""
         weights = asdict(self)
         return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
 
     def counted(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the terms that weigh anything."""
+        """Return the terms that weigh anything, each a scalar."""
         weights = asdict(self)
         return {name: term for name, term in terms.items() if weights[name]}
 
