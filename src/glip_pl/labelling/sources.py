@@ -16,6 +16,8 @@ from pathlib import Path
 from glip_pl.data.formats.common.image_files import IMAGE_SUFFIXES
 from glip_pl.inference.video import VIDEO_SUFFIXES
 
+_TITLES = ("", "image", "file_name", "filename", "filepath", "image_path", "img_path")
+
 
 @dataclass(frozen=True)
 class Item:
@@ -119,7 +121,7 @@ def _table(path: Path) -> Iterator[Item]:
     """Read a list of paths, relative to the list's own folder; a tab may set a prompt apart."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         for row in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
-            if not row or not row[0].strip() or row == ["image", "prompt"]:
+            if not row or row[0].strip().lower() in _TITLES:
                 continue
             prompt = row[1].strip() if len(row) > 1 else ""
             yield Item(os.path.join(path.parent, row[0].strip()), prompt or None)

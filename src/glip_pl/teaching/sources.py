@@ -11,7 +11,7 @@ from glip_pl.data.upkeep import read_sets
 from glip_pl.labelling.sources import Item, Shard, shards_of
 
 _IMAGES = (".jpg", ".jpeg", ".png", ".webp")
-_TABLES = (".json", ".jsonl", ".tsv", ".csv")
+_TABLES = (".json", ".jsonl", ".csv")
 
 
 def captioned_shards(sources: Sequence[str], shard_size: int) -> list[Shard]:
@@ -19,8 +19,9 @@ def captioned_shards(sources: Sequence[str], shard_size: int) -> list[Shard]:
 
     Args:
         sources: Data sets with captions in any form that `glip data check` reads, by their file or
-            folder; and whatever `glip_pl.labelling.sources.shards_of` takes, with the caption in a
-            .txt or .json of the same name beside each image, as img2dataset writes shards.
+            folder; and whatever `glip_pl.labelling.sources.shards_of` takes: .tsv files of paths
+            and captions, and images with the caption in a .txt or .json of the same name beside
+            each, as img2dataset writes shards.
         shard_size: Images of a shard; tar files are shards as they are.
 
     Raises:
