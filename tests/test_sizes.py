@@ -14,8 +14,6 @@ FILES = {
     "scripts/faults/bench.py": "all that faults are injected with: folders, commands, verdicts",
     "scripts/faults/inputs.py": "a list of small faults, one a function",
     "scripts/faults/runs.py": "a list of small faults, one a function",
-    "src/glip_pl/backbones/swin.py": "one backbone, of which each part is of use to it alone",
-    "src/glip_pl/data/formats/webdataset/webdataset.py": "reader and writer of one format",
 }
 OPTIONS = "each parameter is an option, with its help in the docstring"
 FUNCTIONS = {

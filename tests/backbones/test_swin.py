@@ -5,7 +5,8 @@ import torch
 import torchvision
 
 from glip_pl.backbones import SwinBackbone
-from glip_pl.backbones.swin import Mlp, PatchMerging, WindowAttention
+from glip_pl.backbones.swin import Mlp, PatchMerging
+from glip_pl.layers.window_attention import WindowAttention
 from glip_pl.layers.windows import Windows, cut_windows
 
 CPU = torch.device("cpu")

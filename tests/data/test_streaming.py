@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader
 from glip_pl.data import CategoryDetection, GroundingDataModule, PhraseGrounding, Pipeline, Sampling
 from glip_pl.data.datasets.samples import SampleContext
 from glip_pl.data.formats import Annotation, AnnotationSet, Record
-from glip_pl.data.formats.webdataset.webdataset import WebDatasetShards, open_shards
+from glip_pl.data.formats.webdataset.shard_files import open_shards
+from glip_pl.data.formats.webdataset.webdataset import WebDatasetShards
 from glip_pl.data.resumable import ResumableLoader
 from glip_pl.data.stream_sources import ShardSource, WholeSource
 from glip_pl.data.streaming import SampleStream

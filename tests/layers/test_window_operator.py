@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from glip_pl.backbones.swin import WindowAttention
+from glip_pl.layers.window_attention import WindowAttention
 from glip_pl.layers.window_operator import UncutWindows
 from glip_pl.layers.windows import cut_windows
 

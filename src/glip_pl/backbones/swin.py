@@ -16,6 +16,7 @@ from torchvision.ops import StochasticDepth
 from glip_pl.backbones.backbone import Backbone, leading_parts, load_weights
 from glip_pl.layers.linear import linear
 from glip_pl.layers.recompute import run_layer
+from glip_pl.layers.window_attention import WindowAttention
 from glip_pl.layers.window_operator import UncutWindows
 from glip_pl.layers.windows import Windows, cut_windows
 
@@ -172,45 +173,6 @@ class SwinBlock(nn.Module):
         return windows.join(self.attn(windows.cut(x.flatten(1, 2)), windows)).view_as(x)
 
 
-class WindowAttention(nn.Module):
-    """Multi-head attention inside each window, with a learned bias per relative position."""
-
-    relative_position_index: Tensor
-
-    def __init__(self, width: int, num_heads: int, window: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
-        self.relative_position_bias_table = nn.Parameter(
-            torch.randn((2 * window - 1) ** 2, num_heads) * 0.02
-        )
-        cell = torch.arange(window)
-        y, x = (c.flatten() for c in torch.meshgrid(cell, cell, indexing="ij"))
-        dy, dx = y[:, None] - y, x[:, None] - x
-        index = (dy + window - 1) * (2 * window - 1) + dx + window - 1
-        self.register_buffer("relative_position_index", index, persistent=False)
-
-    def bias(self) -> Tensor:
-        """Look up what each pair of cells adds to the scores, [1, heads, T, T]."""
-        bias = self.relative_position_bias_table[self.relative_position_index]
-        return bias.permute(2, 0, 1)[None]
-
-    def forward(self, x: Tensor, windows: Windows) -> Tensor:
-        """Attend inside windows, [B, windows, T, C] to the same."""
-        bias = self.bias().to(x.dtype)
-        qkv = (
-            linear(self.qkv, x).view(*x.shape[:3], 3, self.num_heads, -1).permute(3, 0, 1, 4, 2, 5)
-        )
-        # Only the last windows mix cells that the shift made neighbours.
-        whole = x.shape[1] - windows.mask.shape[0]
-        parts = [_attend(qkv[:, :, :whole], bias)] if whole else []
-        if windows.mask.shape[0]:
-            mask = windows.mask[:, None].to(x.dtype)
-            parts.append(_attend(qkv[:, :, whole:], (bias + mask).repeat(x.shape[0], 1, 1, 1)))
-        return linear(self.proj, torch.cat(parts, 1) if len(parts) > 1 else parts[0])
-
-
 class Mlp(nn.Module):
     """Two linear layers, four times as wide in between."""
 
@@ -241,14 +203,6 @@ class PatchMerging(nn.Module):
         corners = corners.permute(0, 1, 3, 4, 2, 5)
         merged: Tensor = self.reduction(self.norm(corners.flatten(3)))
         return merged
-
-
-def _attend(qkv: Tensor, bias: Tensor) -> Tensor:
-    """Attention of [3, B, windows, heads, T, a], to [B, windows, T, heads * a]."""
-    query, key, value = qkv.flatten(1, 2)
-    out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-    _, batch, windows, heads, cells, width = qkv.shape
-    return out.transpose(1, 2).reshape(batch, windows, cells, heads * width)
 
 
 def _init(module: nn.Module) -> None:

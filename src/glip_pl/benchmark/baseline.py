@@ -12,12 +12,12 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glip_pl.backbones.swin import WindowAttention
 from glip_pl.fusion import TextFeatures
 from glip_pl.layers.attention import BiAttention
 from glip_pl.layers.deformable import SampledMaps, torchvision_conv2d
 from glip_pl.layers.dyhead import DeformableConv
 from glip_pl.layers.recompute import run_layer
+from glip_pl.layers.window_attention import WindowAttention
 from glip_pl.layers.windows import Windows
 from glip_pl.model import GLIP
 from glip_pl.prompts.tokens import TokenBatch

@@ -13,7 +13,8 @@ from glip_pl.data.annotations import Problems
 from glip_pl.data.datasets.base import GroundingDataset
 from glip_pl.data.datasets.samples import SampleContext, Samples, note_unreadable
 from glip_pl.data.formats import Record
-from glip_pl.data.formats.webdataset.webdataset import Shards, stream_records
+from glip_pl.data.formats.webdataset.shard_files import Shards
+from glip_pl.data.formats.webdataset.shard_stream import stream_records
 from glip_pl.data.images import read_image
 from glip_pl.data.report import tell_problems
 from glip_pl.structures import Sample

@@ -10,7 +10,7 @@ from glip_pl.data.datasets.base import GroundingDataset
 from glip_pl.data.datasets.samples import SampleContext
 from glip_pl.data.descriptions import read_training_part
 from glip_pl.data.formats import FORMATS
-from glip_pl.data.formats.webdataset.webdataset import Shards, open_shards
+from glip_pl.data.formats.webdataset.shard_files import Shards, open_shards
 from glip_pl.data.loaders import Loading, stream_loader, train_loader
 from glip_pl.data.replay import Replay
 from glip_pl.data.sampling import Sampling

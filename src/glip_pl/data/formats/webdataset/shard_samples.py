@@ -15,6 +15,7 @@ from glip_pl.data.formats.common.values import WRONG, size_of, texts
 
 TEXTS = ("json", "txt")
 UNNUMBERED = -1
+NO_SAMPLE = "sample without an image, or without a json or txt"
 BROKEN = "sample whose json or image cannot be read"
 _ORIENTATION = 0x0112  # The EXIF tag.
 

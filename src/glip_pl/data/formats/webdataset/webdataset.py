@@ -7,17 +7,13 @@ in the ``.json``. See https://github.com/webdataset/webdataset.
 """
 
 import json
-import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from io import BytesIO
 from itertools import groupby
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import ClassVar
-
-from webdataset.tariterators import tarfile_samples
 
 from glip_pl.data.annotations import Problems
 from glip_pl.data.formats.columns.builder import by_file, columns_of
@@ -25,40 +21,15 @@ from glip_pl.data.formats.common.checks import note
 from glip_pl.data.formats.common.image_files import IMAGE_SUFFIXES
 from glip_pl.data.formats.common.records import AnnotationSet, Format, Record, Splits
 from glip_pl.data.formats.common.tar_files import read_bytes
-from glip_pl.data.formats.common.values import WRONG
+from glip_pl.data.formats.webdataset.shard_files import INFO, read_info, shards_in, splits_of
 from glip_pl.data.formats.webdataset.shard_samples import (
+    NO_SAMPLE,
     TEXTS,
     UNNUMBERED,
     sample_records,
     split_name,
-    to_json,
 )
-
-INFO = "info.json"
-
-
-@dataclass(frozen=True)
-class Shards:
-    """The shards of one split, before any of them is read.
-
-    Attributes:
-        files: The tar files.
-        common: What all records share; it has none.
-        count: How many records they have.
-    """
-
-    files: list[Path]
-    common: AnnotationSet
-    count: int
-
-    def with_records(self, records: list[Record]) -> AnnotationSet:
-        """Join records with what all share."""
-        return replace(self.common, records=records)
-
-
-_NUMBER = re.compile(r"[-_]?\d+$")
-BROKEN_SHARD = "shard that breaks off"
-NO_SAMPLE = "sample without an image, or without a json or txt"
+from glip_pl.data.formats.webdataset.shard_writer import ShardWriter
 
 
 class WebDatasetShards(Format):
@@ -79,7 +50,7 @@ class WebDatasetShards(Format):
 
     def detect(self, path: Path) -> bool:
         """Return whether a path is a tar file or a folder with some."""
-        return bool(_shards(path))
+        return bool(shards_in(path))
 
     def read(self, path: Path) -> Mapping[str, AnnotationSet]:
         """Read the records of a shard, or of a folder's; images stay where they are.
@@ -89,17 +60,17 @@ class WebDatasetShards(Format):
         Raises:
             ValueError: There is no shard, or one is broken.
         """
-        shards = _shards(path)
+        shards = shards_in(path)
         if not shards:
             raise ValueError(
                 f"{str(path)!r} is no tar file and has none; name the folder of shards"
             )
         root = path if path.is_dir() else path.parent
-        info = _read_info(root)
+        info = read_info(root)
         return Splits(
             {
                 split: partial(_read_split, root, held, *info.get(split, ({}, {}, 0))[:2])
-                for split, held in _splits(path).items()
+                for split, held in splits_of(path).items()
             }
         )
 
@@ -111,7 +82,7 @@ class WebDatasetShards(Format):
         path.mkdir(parents=True, exist_ok=True)
         info = {}
         for split, annotation_set in sets.items():
-            writer = _ShardWriter(path, split, self.max_bytes)
+            writer = ShardWriter(path, split, self.max_bytes)
             for records in by_file(annotation_set.records):
                 writer.add(records, read_bytes(annotation_set.images / records[0].file_name))
             writer.close()
@@ -121,123 +92,6 @@ class WebDatasetShards(Format):
                 "frequency": annotation_set.frequency,
             }
         (path / INFO).write_text(json.dumps(info))
-
-
-def open_shards(path: Path, split: str | None) -> Shards:
-    """Find the shards of a split without reading them.
-
-    Args:
-        path: The folder.
-        split: Name of the split, where there are several.
-
-    Raises:
-        ValueError: There are no shards, it is not clear which are meant, or `info.json` is missing.
-    """
-    splits = _splits(path)
-    info = _read_info(path)
-    if split is None and len(splits) == 1:
-        (split,) = splits
-    if split not in splits or split not in info:
-        known = ", ".join(name for name in splits if name in info) or "no shards"
-        raise ValueError(
-            f"{str(path)!r} has {known} that {INFO} describes, and {split!r} was asked for; "
-            "correct `annotations` and `split`, or write the shards by glip data convert"
-        )
-    names, frequency, count = info[split]
-    return Shards(splits[split], AnnotationSet(path, [], names, frequency), count)
-
-
-def stream_records(
-    files: Iterable[Path], problems: Problems
-) -> Iterator[tuple[list[Record], bytes]]:
-    """Read shards from front to back: the records of each image, and its file's bytes.
-
-    A shard that is cut off or broken is counted, and left where it breaks.
-    """
-    for file in files:
-
-        def count(_: Exception, name: str = file.name) -> bool:
-            if name not in problems.get(BROKEN_SHARD, ()):  # Two steps of reading may complain.
-                note(problems, BROKEN_SHARD, name)
-            return True
-
-        for sample in tarfile_samples(iter([{"url": str(file)}]), handler=count):
-            key = f"sample {sample['__key__']} of {file.name}"
-            image = next((end for end in sample if f".{end}" in IMAGE_SUFFIXES), None)
-            texts = {end: sample[end] for end in TEXTS if end in sample}
-            if image is None or not texts:
-                note(problems, NO_SAMPLE, key)
-                continue
-            content = sample[image]
-            file_name = f"{file.name}/{sample['__key__']}.{image}"
-            yield sample_records(texts, partial(bytes, content), file_name, problems), content
-
-
-class _ShardWriter:
-    """Fills one shard after the other."""
-
-    def __init__(self, folder: Path, split: str, max_bytes: int) -> None:
-        self.folder, self.split, self.max_bytes = folder, split, max_bytes
-        self.shards = self.samples = 0
-        self._tar: tarfile.TarFile | None = None
-
-    def add(self, records: list[Record], image: bytes) -> None:
-        """Write a sample, and end the shard when it is full."""
-        if self._tar is None:
-            self._tar = tarfile.open(self.folder / f"{self.split}-{self.shards:06d}.tar", "w")
-            self.shards += 1
-        key = f"{self.samples:08d}"
-        suffix = PurePosixPath(records[0].file_name).suffix.lower()
-        for end, content in ((suffix, image), (".json", json.dumps(to_json(records)).encode())):
-            member = tarfile.TarInfo(key + end)
-            member.size = len(content)
-            self._tar.addfile(member, BytesIO(content))
-        self.samples += 1
-        if self._tar.offset >= self.max_bytes:
-            self.close()
-
-    def close(self) -> None:
-        """End the shard."""
-        if self._tar is not None:
-            self._tar.close()
-            self._tar = None
-
-
-def _shards(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path] if path.suffix == ".tar" and tarfile.is_tarfile(path) else []
-    return sorted(path.glob("*.tar"))
-
-
-def _splits(path: Path) -> dict[str, list[Path]]:
-    """Sort shards by the split that their names start with; a lone file is "all"."""
-    splits: dict[str, list[Path]] = {}
-    for shard in _shards(path):
-        split = _NUMBER.sub("", shard.stem) if path.is_dir() else ""
-        splits.setdefault(split or "all", []).append(shard)
-    return splits
-
-
-def _read_info(root: Path) -> dict[str, tuple[dict[int, str], dict[int, str], int]]:
-    """Read the names and frequencies of the categories of each split, and count its records."""
-    file = root / INFO
-    if not file.is_file():
-        return {}
-    try:
-        return {
-            split: (
-                _by_number(held["names"]),
-                _by_number(held["frequency"]),
-                int(held.get("records", 0)),
-            )
-            for split, held in json.loads(file.read_bytes()).items()
-        }
-    except WRONG as error:
-        raise ValueError(f"cannot read {str(file)!r} ({error!r}); write the shards anew") from error
-
-
-def _by_number(texts: Mapping[str, str]) -> dict[int, str]:
-    return {int(number): str(text) for number, text in texts.items()}
 
 
 def _read_split(
