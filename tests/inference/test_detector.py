@@ -16,7 +16,7 @@ from glip_pl.layers.precision import narrow_weights
 from glip_pl.model import GLIP
 from glip_pl.prompts import PromptTemplate, compile_chunk
 from glip_pl.prompts.compiler import compile_names
-from glip_pl.text import ClassEmbedding, TinyBert
+from glip_pl.text import ClassEmbedding, PhraseBertEncoder, TinyBert
 
 NAMES = ["cat", "dog", "red bus", "kite", "old man", "cow"]
 PLUGINS = {
@@ -153,6 +153,25 @@ def test_the_same_caption_with_more_padding_is_known():
         cache(text.tokenizer([short, long]))
 
     assert len(calls) == 2
+
+
+def test_an_encoder_that_reads_phrases_alone_encodes_each_name_once(tmp_path):
+    TinyBert(d_text=32, num_heads=2).eval().write_files(tmp_path)
+    text = PhraseBertEncoder(str(tmp_path), load_weights=False).eval()
+    calls, cache = counted(text.bert), TextCache(text, 4)
+    known, asked = (
+        text.tokenizer([PromptTemplate().join(names) for names in captions])
+        for captions in ([["red cat", "dog"]], [["dog", "old cow", "red cat"], ["dog"]])
+    )
+
+    with torch.no_grad():
+        cache(known)
+        found = cache(asked).hidden
+        cache(text.tokenizer([PromptTemplate().join(["old cow", "dog"])]))
+        expected = text(asked).hidden
+
+    assert len(calls) == 3  # The last one is the encoder itself.
+    torch.testing.assert_close(found[asked.mask], expected[asked.mask])
 
 
 @pytest.mark.parametrize("change", ["step", "load", "train"])

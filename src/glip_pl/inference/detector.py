@@ -5,7 +5,7 @@ An image is encoded once for all chunks of a vocabulary, and a caption once for 
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, pairwise
 from threading import Lock
 
 import torch
@@ -19,6 +19,7 @@ from glip_pl.prompts.tokens import TokenBatch
 from glip_pl.structures import Batch, Detections, Question
 from glip_pl.text import TextEncoder
 
+_PHRASES_OF_A_CAPTION = 64  # As many take about the memory of a caption.
 # One for all caches, since a model that holds one is copied, and no lock can be.
 _ONE_AT_A_TIME = Lock()
 
@@ -79,16 +80,18 @@ class Detector:
 class TextCache:
     """Text features by content: the same tokens and the same weights give what was kept.
 
-    Threads may share it.
+    What is kept are captions, or single phrases where the encoder reads each alone, so that a name
+    is encoded once whatever it is asked with. Threads may share the cache.
 
     Args:
         encoder: Encodes what is not kept; changing its weights in place, as training does, makes
             the cache start over.
-        size: Captions to keep; the one not used for longest goes first.
+        size: Captions to keep; what was not used for longest goes first.
     """
 
     def __init__(self, encoder: TextEncoder, size: int) -> None:
-        self._encoder, self._size = encoder, size
+        self._encoder = encoder
+        self._size = size * _PHRASES_OF_A_CAPTION if encoder.reads_phrases_alone else size
         self._state: tuple[object, ...] = ()
         self._kept: OrderedDict[bytes, Tensor] = OrderedDict()
 
@@ -102,30 +105,26 @@ class TextCache:
         if state != self._state:
             self._kept.clear()
             self._state = state
-        counts = tokens.mask.sum(1).tolist()
-        told = tokens.ids if tokens.phrases is None else torch.cat([tokens.ids, tokens.phrases], 1)
-        masks = tokens.mask if tokens.phrases is None else tokens.mask.repeat(1, 2)
-        keys = [
-            row[mask].numpy().tobytes() for row, mask in zip(told.cpu(), masks.cpu(), strict=True)
+        captions = [
+            _pieces(tokens.pick([b]), self._encoder.reads_phrases_alone)
+            for b in range(len(tokens.ids))
         ]
-        # The captions of this call stay, even if they are more than the cache may keep.
-        rows = {key: self._kept[key] for key in keys if key in self._kept}
-        missing = {key: b for b, key in enumerate(keys) if key not in rows}
+        pieces = {key: piece for caption in captions for key, piece in caption}
+        # The pieces of this call stay, even if they are more than the cache may keep.
+        found = {key: self._kept[key] for key in pieces if key in self._kept}
+        missing = {key: piece for key, piece in pieces.items() if key not in found}
         if missing:
-            some = list(missing.values())
-            encoded = self._encoder(tokens.pick(some))
-            for row, (key, b) in enumerate(missing.items()):
-                rows[key] = encoded.hidden[row][tokens.mask[b]]
-        for key, hidden in rows.items():
+            encoded = self._encoder(TokenBatch.stack(list(missing.values())))
+            for row, (key, piece) in enumerate(missing.items()):
+                found[key] = encoded.hidden[row, : piece.ids.shape[1]]
+        for key, hidden in found.items():
             self._kept[key] = hidden
             self._kept.move_to_end(key)
         while len(self._kept) > self._size:
             self._kept.popitem(last=False)
         longest = tokens.ids.shape[1]
-        padded = [
-            F.pad(rows[key], (0, 0, 0, longest - count))
-            for key, count in zip(keys, counts, strict=True)
-        ]
+        rows = [torch.cat([found[key] for key, _ in caption]) for caption in captions]
+        padded = [F.pad(row, (0, 0, 0, longest - len(row))) for row in rows]
         return TextFeatures(torch.stack(padded), tokens.mask, tokens.phrases)
 
     def __len__(self) -> int:
@@ -138,6 +137,28 @@ class TextCache:
         weights = [(id(p), p.dtype, p._version) for p in held]
         precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         return (self._encoder.training, device, precision, *weights)
+
+
+def _pieces(caption: TokenBatch, alone: bool) -> list[tuple[bytes, TokenBatch]]:
+    """Cut a caption [1, M], without its padding, into what is encoded by itself.
+
+    Args:
+        caption: The tokens.
+        alone: Whether a phrase is encoded by itself.
+
+    Returns:
+        Each piece [1, m] with what tells it from others.
+    """
+    real = caption.select(slice(0, int(caption.mask.sum())))
+    if caption.phrases is None or real.phrases is None:
+        return [(real.ids.cpu().numpy().tobytes(), real)]
+    if not alone:
+        told = torch.cat([real.ids, real.phrases]).cpu()
+        return [(told.numpy().tobytes(), real)]
+    numbers = real.phrases[0].tolist()
+    starts = [m for m in range(len(numbers)) if m == 0 or numbers[m] != numbers[m - 1]]
+    cut = [real.select(slice(a, b)) for a, b in pairwise([*starts, len(numbers)])]
+    return [(piece.ids.cpu().numpy().tobytes(), piece) for piece in cut]
 
 
 def _chunks(batch: Batch) -> Iterator[tuple[TokenBatch, list[Question]]]:

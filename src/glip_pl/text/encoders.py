@@ -8,7 +8,7 @@ learned vector per name in the place of a language.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import nn
@@ -33,7 +33,11 @@ class TextEncoder(nn.Module, ABC):
         tokenizer: Makes the token batches that `forward` reads; it can be pickled.
         names: All that a closed-set encoder knows, empty until `learn_names`; None for an encoder
             that reads any words.
+        reads_phrases_alone: Whether the features of a phrase depend on its own tokens only, so that
+            they are the same in any caption.
     """
+
+    reads_phrases_alone: ClassVar[bool] = False
 
     d_text: int
     tokenizer: Tokenizer
@@ -124,6 +128,7 @@ class PhraseBertEncoder(BertEncoder):
     phrase do not depend on its neighbours. The arguments are those of `BertEncoder`.
     """
 
+    reads_phrases_alone = True
     tokenizer_class = PhraseTokenizer
 
     def forward(self, tokens: TokenBatch) -> TextFeatures:
