@@ -207,7 +207,9 @@ def test_pictures_are_paired_whatever_rounding_did_to_their_order():
         return {"all": AnnotationSet(Path(), records, {1: "cat"})}
 
     def reads_back(meant, found):
-        refuse_other(SimpleNamespace(name="voc", read=lambda _: sets_of(found)), sets_of(meant), "")
+        refuse_other(
+            SimpleNamespace(name="voc", holds=(), read=lambda _: sets_of(found)), sets_of(meant), ""
+        )
 
     a, b, c = (0.0, 0.0, 4.0, 4.0), (1.0, 1.0, 3.0, 3.001), (2.0, 0.0, 4.0, 2.002)
     moved = (2.0, 0.0, 4.0, 2.0)
@@ -215,3 +217,13 @@ def test_pictures_are_paired_whatever_rounding_did_to_their_order():
     reads_back([[a], [b], [c], []], [[], [moved], [b], [a]])
     with pytest.raises(ValueError, match="4 records with 3 boxes"):
         reads_back([[a], [b], [c], []], [[], [b], [b], [a]])
+
+
+def test_two_records_of_one_file_read_back_as_one(tmp_path):
+    laid_out(tmp_path / "set", {"a.jpg": ""})
+    boxes = [(Annotation((0.0, 0.0, 4.0 + i, 4.0), 1),) for i in range(2)]
+    records = [Record(i, "a.jpg", (10, 20), shown) for i, shown in enumerate(boxes)]
+    sets = {"all": AnnotationSet(tmp_path / "set", records, {1: "cat"})}
+    FORMATS["voc"].write(sets, tmp_path / "out")
+
+    refuse_other(FORMATS["voc"], sets, tmp_path / "out")

@@ -195,3 +195,9 @@ def test_a_name_that_cannot_be_seen_is_blank(name):
 def test_invisible_letters_are_no_part_of_a_name():
     assert clean_name("\ufeffhair\u200b_drier") == "hair drier"
     assert split_names("\ufeffcat. \u200b. do\u00adg") == ["cat", "dog"]
+
+
+def test_a_lone_surrogate_is_refused_in_words_that_can_be_written():
+    with pytest.raises(ValueError, match="is not in UTF-8") as refused:
+        split_names("cat\udce9. dog")
+    assert str(refused.value).encode()

@@ -5,8 +5,9 @@ import signal
 import pytest
 import torch
 from pytorch_lightning import Callback
-from tiny_run import assert_equal, fit, write_set
+from tiny_run import assert_equal, fit, tiny_task, write_set
 
+from glip_pl.cli import main
 from glip_pl.training.checkpoint_io import SafeCheckpointIO
 from glip_pl.training.checkpoints import BestCheckpoint, LastCheckpoint
 from glip_pl.training.stop import Stopped
@@ -167,3 +168,28 @@ def test_weights_that_are_not_finite_are_neither_written_nor_loaded(tmp_path):
     torch.save(broken, path)
     with pytest.raises(ValueError, match=r"1 of 2 weights are not finite.*not loaded"):
         SafeCheckpointIO().load_checkpoint(path, weights_only=True)
+
+
+def test_a_resume_from_weights_that_lack_a_tensor_ends_in_one_line(
+    root, tmp_path, monkeypatch, capsys
+):
+    checkpoint = {
+        "state_dict": tiny_task().state_dict(),
+        "pytorch-lightning_version": "2.6.0",
+        "loops": {},
+        **{"epoch": 0, "global_step": 0, "optimizer_states": [], "lr_schedulers": []},
+    }
+    del checkpoint["state_dict"]["model.head.token_bias"]
+    torch.save(checkpoint, tmp_path / "lacking.ckpt")
+    monkeypatch.setattr(
+        "glip_pl.commands.fit.run",
+        lambda _: fit(root, tmp_path, ckpt_path=tmp_path / "lacking.ckpt"),
+    )
+
+    with pytest.raises(SystemExit) as ended:
+        main(["fit"])
+
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "the checkpoint is of another model" in said
+    assert "model.head.token_bias" in said

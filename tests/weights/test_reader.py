@@ -8,6 +8,7 @@ import torch
 import yaml
 from models import NAMES, describe, random_weights, write_checkpoint
 
+from glip_pl.training.task import GroundingTask
 from glip_pl.weights import read_weights, write_folder
 from glip_pl.weights.allowed_classes import check_class_paths, load_class
 from glip_pl.weights.convert import convert
@@ -226,3 +227,22 @@ def test_the_receipt_of_any_model_has_every_tensor(folder, weights):
 def test_a_folder_is_never_written_over(folder, weights):
     with pytest.raises(ValueError, match="exists already"):
         write_folder(folder, weights, weights.build().text)
+
+
+def test_a_checkpoint_of_before_is_opened_by_lightning_itself(weights, tmp_path):
+    before = {
+        **weights.hyper_parameters,
+        **{"num_layers": 1, "dropout": 0.0, "anchor_scale": 8.0},
+        **{"still_start": True, "checkpoint_layers": False},
+        "optimizer": {"class_path": "glip_pl.optim.OptimizerSettings", "init_args": {"lr": 0.5}},
+        "_instantiator": "pytorch_lightning.cli.instantiate_module",
+    }
+    state = {f"model.{name}": value for name, value in weights.state.items()}
+    version = {"pytorch-lightning_version": "2.6.0"}
+    torch.save({"state_dict": state, "hyper_parameters": before, **version}, tmp_path / "a.ckpt")
+
+    task = GroundingTask.load_from_checkpoint(tmp_path / "a.ckpt", weights_only=True)
+
+    assert all(
+        torch.equal(value, state[f"model.{n}"]) for n, value in task.model.state_dict().items()
+    )

@@ -13,6 +13,7 @@ from glip_pl.data.formats import AnnotationSet, Format, Record
 from glip_pl.data.formats.columns.builder import columns_of
 from glip_pl.data.formats.columns.records import ColumnRecords
 from glip_pl.data.formats.columns.store import Array
+from glip_pl.data.formats.common.detection_sets import as_detection
 
 _NEAR = 0.01  # Pixels; formats write parts of the image, percents or decimals.
 # Name, crowd and corners of the boxes of a record.
@@ -25,6 +26,8 @@ def refuse_other(writer: Format, sets: Mapping[str, AnnotationSet], folder: Path
     Raises:
         ValueError: It has other images, or an image has other boxes, names or captions.
     """
+    if "captions" not in writer.holds:  # Records of one file are written as one.
+        sets = as_detection(sets)
     meant, found = _Content.of(sets), _Content.of(writer.read(folder))
     if not _alike(meant, found):
         raise ValueError(

@@ -6,7 +6,7 @@ How it is evaluated lies in `glip_pl.training.evaluation`.
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from pytorch_lightning.utilities import rank_zero_info
@@ -36,6 +36,7 @@ from glip_pl.tuning import Tuning
 from glip_pl.tuning.checkpoint import fold, unfold
 from glip_pl.tuning.fixed_prompt import tuned_prompt
 from glip_pl.tuning.summary import summary
+from glip_pl.weights.run_checkpoint import read_checkpoint
 
 
 class GroundingTask(Evaluated):
@@ -163,6 +164,12 @@ class GroundingTask(Evaluated):
             "max_side": transform.max_side,
         }
         fold(checkpoint)
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
+        """Do as Lightning, with checkpoints of every version; see `read_checkpoint`."""
+        described = read_checkpoint(checkpoint_path)["hyper_parameters"]
+        return super().load_from_checkpoint(checkpoint_path, *args, **{**described, **kwargs})
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """See `on_save_checkpoint`.

@@ -165,7 +165,7 @@ def test_a_phrase_has_one_number_in_all_splits(tmp_path):
 
 
 def test_a_folder_of_no_format_is_refused_with_their_names(tmp_path):
-    with pytest.raises(ValueError, match=r"none of the formats coco, lvis, openimages, voc, yolo"):
+    with pytest.raises(ValueError, match=r"none of the formats coco, coco_panoptic, lvis, open"):
         detect_format(tmp_path)
 
 
@@ -893,3 +893,16 @@ def test_a_real_set_goes_into_every_format_and_back(tmp_path, name, form):
             ):
                 assert max(abs(a - b) for a, b in zip(box, original, strict=True)) < 0.01
                 assert crowd == (was_crowd and holds_crowds)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-8-sig", "utf-32"])
+def test_coco_in_any_encoding_of_json_is_seen_for_what_it_is(tmp_path, encoding):
+    write_image(tmp_path / "images/a.jpg", 6, 8)
+    images = [{"id": 1, "file_name": "a.jpg", "height": "6", "width": "8.0"}]
+    box = {"id": 1, "image_id": "1", "category_id": 1, "bbox": [1, 1, 2, 2]}
+    document = {"images": images, "annotations": [box], "categories": [{"id": 1, "name": "ü"}]}
+    text = json.dumps(document, ensure_ascii=False)
+    (tmp_path / "a.json").write_bytes(text.encode(encoding))
+
+    assert detect_format(tmp_path).name == "coco"
+    assert FORMATS["coco"].read(tmp_path)["a"].records[0].size == (6, 8)

@@ -52,7 +52,7 @@ def read_categories(
             )
         written[cleaned] = name
     ids = [category_id for category_id, _ in pairs]
-    repeated = {i for i in ids if ids.count(i) > 1}
+    repeated = [i for i, count in Counter(ids).items() if count > 1]
     if repeated:
         raise ValueError(
             f"{str(source)!r} uses the category id {min(repeated)} twice; renumber one"

@@ -9,6 +9,7 @@ from typing import Any
 from glip_pl.data.formats.common.json_pieces import JsonDocument
 from glip_pl.data.formats.common.json_walk import open_document
 from glip_pl.data.formats.common.records import Annotation, Record
+from glip_pl.data.formats.common.text_files import encoding_of
 
 PEEK = 1 << 16
 _ADVICE = (
@@ -20,13 +21,20 @@ _ADVICE = (
 def json_ends(file: Path) -> bytes:
     """Read the first and last bytes of a JSON object; nothing of any other file.
 
-    The lists of a document come in any order, so that either end may tell what it is.
+    The lists of a document come in any order, so that either end may tell what it is. What is in
+    another encoding is returned in UTF-8.
     """
     with file.open("rb") as opened:
         head = opened.read(PEEK)
-        opened.seek(max(len(head), file.stat().st_size - PEEK))
-        begin = head.removeprefix(codecs.BOM_UTF8).lstrip()
-        return head + opened.read() if begin[:1] == b"{" else b""
+        opened.seek(max(len(head), file.stat().st_size // 4 * 4 - PEEK))
+        ends = [head, opened.read()]
+    encoding, _ = encoding_of(head)
+    if encoding == "utf-8":  # Without a mark, or with its own.
+        encoding = json.detect_encoding(head).removesuffix("-sig")
+    if encoding != "utf-8":
+        ends = [end.decode(encoding, "replace").encode(errors="replace") for end in ends]
+    begin = ends[0].removeprefix(codecs.BOM_UTF8).lstrip()
+    return b"".join(ends) if begin[:1] == b"{" else b""
 
 
 def read_document(

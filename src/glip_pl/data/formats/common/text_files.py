@@ -38,7 +38,7 @@ def decode(content: bytes) -> str:
     Returns:
         The text without a mark; U+FFFD in the place of bytes that are wrong.
     """
-    encoding, start = _encoding_of(content)
+    encoding, start = encoding_of(content)
     return content[start:].decode(encoding, errors="replace")
 
 
@@ -49,7 +49,7 @@ def decode_parts(file: Path) -> Iterator[str]:
         OSError: It cannot be read.
     """
     with file.open("rb") as opened:
-        encoding, start = _encoding_of(opened.read(200))
+        encoding, start = encoding_of(opened.read(200))
         opened.seek(start)
         decoder = codecs.getincrementaldecoder(encoding)("replace")
         while part := opened.read(_PART):
@@ -72,7 +72,7 @@ def in_utf8(file: BinaryIO, encoding: str) -> BinaryIO:
     return copy
 
 
-def _encoding_of(head: bytes) -> tuple[str, int]:
+def encoding_of(head: bytes) -> tuple[str, int]:
     """Find the encoding of a text from its first bytes, and the length of its mark."""
     for mark, encoding in _MARKS.items():
         if head.startswith(mark):

@@ -1,5 +1,6 @@
 """Values of JSON that anyone may have written: what is not as it should be becomes nothing."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,8 @@ from glip_pl.data.formats.common.json_pieces import JsonList
 # What reading a missing or wrong value raises.
 WRONG = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
 
+# Decimals that say nothing.
+_ZEROS = re.compile(r"(?<=\d)\.0*\s*$")
 # What 64 bits hold.
 _TOO_LARGE = 1 << 63
 
@@ -19,11 +22,11 @@ def objects(value: Any) -> list[dict[str, Any]]:
 
 
 def whole_number(value: Any) -> int | None:
-    """Read an id, which some exports write as text or as 7.0; 7.5 and true are none."""
+    """Read a number, which some exports write as text or as 7.0; 7.5 and true are none."""
     if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
         return None
     try:
-        number = int(value)
+        number = int(_ZEROS.sub("", value) if isinstance(value, str) else value)
     except WRONG:
         return None
     return number if abs(number) < _TOO_LARGE else None
@@ -35,9 +38,9 @@ def size_of(entry: Mapping[str, Any]) -> tuple[int, int]:
     Raises:
         ValueError: An image without pixels; a missing or wrong number raises another of `WRONG`.
     """
-    height, width = int(entry["height"]), int(entry["width"])
-    if height < 1 or width < 1:
-        raise ValueError(f"an image of {height} x {width} pixels")
+    height, width = whole_number(entry["height"]), whole_number(entry["width"])
+    if height is None or width is None or height < 1 or width < 1:
+        raise ValueError(f"an image of {entry['height']} x {entry['width']} pixels")
     return height, width
 
 
