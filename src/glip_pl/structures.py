@@ -11,8 +11,8 @@ from typing import Self
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.ops import nms
 
+from glip_pl.overlap import nms
 from glip_pl.prompts import Chunk, Prompt
 from glip_pl.prompts.tokens import TokenBatch
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
 
 import glip_pl.text.vocabulary
 from glip_pl.prompts import Prompt, PromptTemplate, positive_map, readable_names
@@ -17,6 +16,7 @@ from glip_pl.prompts.packing import pack
 from glip_pl.prompts.tokens import TokenBatch
 from glip_pl.text.bert_files import read_bert
 from glip_pl.text.tokenizers import ClassTokenizer, WordPieceTokenizer
+from glip_pl.text.word_pieces import read_tokenizer
 from glip_pl.weights.official.prompts import detection_prompt
 
 
@@ -24,7 +24,7 @@ from glip_pl.weights.official.prompts import detection_prompt
 def tiny(max_tokens: int = 64) -> WordPieceTokenizer:
     """Words such as "cat" and marks are one token each, and so are letters of other words."""
     directory = Path(glip_pl.text.vocabulary.__file__).parent
-    return WordPieceTokenizer(AutoTokenizer.from_pretrained(directory), max_tokens)
+    return WordPieceTokenizer(read_tokenizer(directory), max_tokens)
 
 
 @cache

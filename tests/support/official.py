@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from pytorch_lightning.cli import instantiate_module
-from transformers import AutoTokenizer, BertConfig, BertModel
 
 import glip_pl.text.vocabulary
 from glip_pl.text import bert_files as bert
+from glip_pl.text.bert import Bert, BertConfig
+from glip_pl.text.word_pieces import read_tokenizer
 from glip_pl.training.task import GroundingTask
 from glip_pl.weights.official.architecture import Architecture
 from glip_pl.weights.official.conversion import to_official
@@ -32,15 +33,15 @@ def take_tiny_bert(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(pretrained, *, load_weights):
         if pretrained != bert.BERT_BASE:
             return bert.read_bert(pretrained, load_weights=load_weights)
-        tokenizer = AutoTokenizer.from_pretrained(Path(glip_pl.text.vocabulary.__file__).parent)
+        tokenizer = read_tokenizer(Path(glip_pl.text.vocabulary.__file__).parent)
         config = BertConfig(
-            vocab_size=len(tokenizer),
+            vocab_size=tokenizer.get_vocab_size(),
             hidden_size=64,
             num_hidden_layers=1,
             num_attention_heads=1,
             intermediate_size=64,
         )
-        return config, tokenizer, BertModel(config, add_pooling_layer=False)
+        return bert.BertParts(config, tokenizer, Bert(config))
 
     monkeypatch.setattr("glip_pl.text.encoders.read_bert", read)
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
 
 from glip_pl.audit.variants import Variant, variants_of
 from glip_pl.data import CategoryDetection
@@ -20,6 +19,7 @@ from glip_pl.inference.postprocess import PostProcess
 from glip_pl.inference.scoring import Split, open_sets
 from glip_pl.metrics.coco_ap import original_boxes
 from glip_pl.model import GLIP
+from glip_pl.overlap import box_iou
 from glip_pl.prompts import PromptTemplate
 from glip_pl.prompts.compiler import compile_names
 from glip_pl.structures import Detections, Question, Sample, Truth

@@ -1,11 +1,13 @@
 """ResNet of torchvision as a backbone."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torchvision
 from torch import nn
 
 from glip_pl.backbones.backbone import ConvBackbone, load_weights
+
+if TYPE_CHECKING:  # Importing it takes seconds, which other backbones do not need.
+    from torchvision.models import ResNet
 
 Name = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 
@@ -43,8 +45,10 @@ class ResNetBackbone(ConvBackbone):
         self._freeze_start(freeze, frozen_norm=frozen_norm)
 
 
-def _build(name: Name, weights: str | None) -> torchvision.models.ResNet:
+def _build(name: Name, weights: str | None) -> "ResNet":
     """Make torchvision's network with its weights."""
+    import torchvision
+
     if weights == "download":
         try:
             return torchvision.models.get_model(name, weights="DEFAULT")

@@ -11,11 +11,11 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from glip_pl.backbones.backbone import Backbone, leading_parts, load_weights
 from glip_pl.layers.linear import linear
 from glip_pl.layers.recompute import run_layer
+from glip_pl.layers.stochastic_depth import StochasticDepth
 from glip_pl.layers.window_attention import WindowAttention
 from glip_pl.layers.window_operator import UncutWindows
 from glip_pl.layers.windows import Windows, cut_windows
@@ -157,7 +157,7 @@ class SwinBlock(nn.Module):
         self.attn = WindowAttention(width, num_heads, window)
         self.norm2 = nn.LayerNorm(width)
         self.mlp = Mlp(width)
-        self.drop_path = StochasticDepth(drop_path, "row")
+        self.drop_path = StochasticDepth(drop_path)
 
     def forward(self, x: Tensor, windows: Windows | UncutWindows) -> Tensor:
         """Refine [B, H, W, C] with attention inside these windows of H x W cells."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torchvision  # noqa: F401  # Registers the operator that is counted.
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torchvision  # noqa: F401  # Registers the operator that is translated.
 from onnxscript import opset22 as op
 
 from glip_pl.export.graphs import Graph

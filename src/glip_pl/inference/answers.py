@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms, box_iou
 
+from glip_pl.overlap import batched_nms, box_iou
 from glip_pl.structures import Detections
 
 _SAME_THING = 0.5

@@ -125,7 +125,10 @@ def _of_array(image: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"an image of {image.dtype} has no known range; give uint8, or floats from 0 to 1"
         )
-    return image.repeat(3, axis=2) if image.shape[2] == 1 else np.ascontiguousarray(image)
+    if image.shape[2] == 1:
+        return image.repeat(3, axis=2)
+    # PyTorch warns of arrays that only can be read, as those of Pillow's images.
+    return np.require(image, requirements=("C", "W"))
 
 
 def _fetched(url: str, allowed: bool) -> np.ndarray:

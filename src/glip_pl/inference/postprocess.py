@@ -7,11 +7,11 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import batched_nms
 
 from glip_pl.boxes import clip, rescale
 from glip_pl.head import GroundingOutput
 from glip_pl.layers.alignment import Told
+from glip_pl.overlap import batched_nms
 from glip_pl.structures import Detections, Question
 
 Aggregate = Literal["mean", "max", "power", "logits"]

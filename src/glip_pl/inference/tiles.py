@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_area
 
+from glip_pl.overlap import box_area
 from glip_pl.structures import Detections
 
 Window = tuple[int, int, int, int]  # (top, left, bottom, right) in pixels.

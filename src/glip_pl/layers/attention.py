@@ -9,11 +9,11 @@ computed is the same. See GLIP, Sec. 3.2 (https://arxiv.org/abs/2112.03857).
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from glip_pl.layers.attention_blocks import attend_in_blocks
 from glip_pl.layers.precision import at_least_fp32
 from glip_pl.layers.recompute import run_layer
+from glip_pl.layers.stochastic_depth import StochasticDepth
 
 
 class BiAttention(nn.Module):
@@ -68,7 +68,7 @@ class BiAttention(nn.Module):
         self.text_out = nn.Linear(d_attention, d_text)
         self.image_gate = nn.Parameter(torch.full((d_model,), init_gate))
         self.text_gate = nn.Parameter(torch.full((d_text,), init_gate))
-        self.drop_path = StochasticDepth(drop_path, "row")
+        self.drop_path = StochasticDepth(drop_path)
         _draw_projections(self)
 
     def forward(

@@ -15,14 +15,12 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import deform_conv2d
 
 from glip_pl.layers.precision import at_least_fp32
 from glip_pl.layers.table_convolution import (
     TAPS,
     gathered_convolution,
     table_convolution,
-    window_places,
 )
 
 
@@ -136,6 +134,29 @@ def deformable_conv2d_maps(
     ]
 
 
+def window_places(maps: Sequence[Tensor], chosen: Sequence[int], stride: int) -> Tensor:
+    """Return for every output position where its window stands, int32 [n, 5].
+
+    The columns are row and column of the window's centre, height and width of the map, and the row
+    of the table that the map's first cell has, ring included.
+    """
+    firsts = [0]
+    for x in maps:
+        firsts.append(firsts[-1] + len(x) * (x.shape[2] + 2) * (x.shape[3] + 2))
+    places = []
+    for m in chosen:
+        (batch, _, height, width), device = maps[m].shape, maps[m].device
+        grid = torch.cartesian_prod(
+            torch.arange(batch, device=device) * ((height + 2) * (width + 2)) + firsts[m],
+            torch.arange(0, height, stride, device=device),
+            torch.arange(0, width, stride, device=device),
+        )
+        # Filled in, not copied from the host: a GPU would wait for the copy.
+        size = torch.cat([torch.full_like(grid[:, :1], side) for side in (height, width)], 1)
+        places.append(torch.cat([grid[:, 1:], size, grid[:, :1]], 1))
+    return torch.cat(places).int()
+
+
 def torchvision_conv2d(
     x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor, *, stride: int = 1
 ) -> Tensor:
@@ -143,6 +164,9 @@ def torchvision_conv2d(
 
     It has no bfloat16; official GLIP runs it in float32 as well.
     """
+    # On a CPU only exporting comes here; the package takes seconds to import.
+    from torchvision.ops import deform_conv2d
+
     inputs = [at_least_fp32(given) for given in (x, offset, weight, bias)]
     moved: Tensor = deform_conv2d(*inputs, stride, padding=1, mask=at_least_fp32(mask))
     return moved.to(x.dtype)

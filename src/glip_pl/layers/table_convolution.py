@@ -5,7 +5,6 @@ operators of their own, so that torch.compile takes each as one step; `gathered_
 same function of PyTorch's own operators, for any device.
 """
 
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -18,29 +17,6 @@ TAPS = 9
 # Sampled values held at a time. Larger blocks leave the cache, and the allocator returns them to
 # the system and faults them in again on every call (measured: up to 1.7 times slower).
 _BLOCK = 2**21
-
-
-def window_places(maps: Sequence[Tensor], chosen: Sequence[int], stride: int) -> Tensor:
-    """Return for every output position where its window stands, int32 [n, 5].
-
-    The columns are row and column of the window's centre, height and width of the map, and the row
-    of the table that the map's first cell has, ring included.
-    """
-    firsts = [0]
-    for x in maps:
-        firsts.append(firsts[-1] + len(x) * (x.shape[2] + 2) * (x.shape[3] + 2))
-    places = []
-    for m in chosen:
-        (batch, _, height, width), device = maps[m].shape, maps[m].device
-        grid = torch.cartesian_prod(
-            torch.arange(batch, device=device) * ((height + 2) * (width + 2)) + firsts[m],
-            torch.arange(0, height, stride, device=device),
-            torch.arange(0, width, stride, device=device),
-        )
-        # Filled in, not copied from the host: a GPU would wait for the copy.
-        size = torch.cat([torch.full_like(grid[:, :1], side) for side in (height, width)], 1)
-        places.append(torch.cat([grid[:, 1:], size, grid[:, :1]], 1))
-    return torch.cat(places).int()
 
 
 class _Taps:
@@ -90,7 +66,6 @@ class _Taps:
         return moves.flatten(1), modulation
 
 
-@torch.library.custom_op("glip_pl::table_convolution", mutates_args=())
 def table_convolution(
     table: Tensor, offset: Tensor, mask: Tensor, kernel: Tensor, bias: Tensor, places: Tensor
 ) -> Tensor:
@@ -102,11 +77,29 @@ def table_convolution(
         mask: How much each tap counts, [n, 9].
         kernel: [C_o, 9 * C].
         bias: [C_o].
-        places: Where the window of each output stands, int32 [n, 5]; see `window_places`.
+        places: Where the window of each output stands, int32 [n, 5].
 
     Returns:
         The outputs, [n, C_o].
     """
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        out: Tensor = _operator(table, offset, mask, kernel, bias, places)
+        return out
+    # Where nothing is recorded the operator adds nothing, and calling one for the first time
+    # imports PyTorch's compiler, which takes as long as PyTorch itself.
+    return _convolve(table, offset, mask, kernel, bias, places)
+
+
+@torch.library.custom_op("glip_pl::table_convolution", mutates_args=())
+def _operator(
+    table: Tensor, offset: Tensor, mask: Tensor, kernel: Tensor, bias: Tensor, places: Tensor
+) -> Tensor:
+    return _convolve(table, offset, mask, kernel, bias, places)
+
+
+def _convolve(
+    table: Tensor, offset: Tensor, mask: Tensor, kernel: Tensor, bias: Tensor, places: Tensor
+) -> Tensor:
     taps = _Taps(offset, mask, places)
     rows, weights = taps.rows.view(-1, 4), taps.weights(table.dtype).view(-1, 4)
     out = table.new_empty(len(places), len(kernel))
@@ -118,7 +111,7 @@ def table_convolution(
     return out
 
 
-@table_convolution.register_fake
+@_operator.register_fake
 def _(
     table: Tensor, offset: Tensor, mask: Tensor, kernel: Tensor, bias: Tensor, places: Tensor
 ) -> Tensor:
@@ -171,7 +164,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return grad_table, grad_offset, grad_mask, grad_kernel, grad.sum(0), None
 
 
-table_convolution.register_autograd(_backward, setup_context=_keep_inputs)
+_operator.register_autograd(_backward, setup_context=_keep_inputs)
 
 
 def gathered_convolution(

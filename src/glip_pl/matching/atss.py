@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
 
 from glip_pl.boxes import to_cxcywh
 from glip_pl.matching.matcher import Matcher, Objects, Regions
+from glip_pl.overlap import box_iou
 
 
 class ATSSMatcher(Matcher):

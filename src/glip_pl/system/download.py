@@ -6,8 +6,6 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
 _CHUNK = 2**20
 _TIMEOUT_S = 30
 
@@ -55,6 +53,9 @@ def file_sha256(path: Path) -> str:
 
 def _fetch(url: str, part: Path) -> None:
     """Append to `part` what it still lacks."""
+    # Needed here alone, and slow to import.
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
     start = part.stat().st_size if part.exists() else 0
     request = Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     try:

@@ -6,9 +6,9 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
 
 from glip_pl.data.upkeep import read_sets
+from glip_pl.overlap import box_iou
 from glip_pl.prompts.english import DETERMINERS
 
 BINS = 10

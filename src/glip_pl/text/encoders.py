@@ -5,6 +5,7 @@ vocabulary of this package, and `ClassEmbedding` is the closed-set detector to c
 learned vector per name in the place of a language.
 """
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,15 +13,16 @@ from typing import ClassVar, Self
 
 import torch
 from torch import nn
-from transformers import AutoTokenizer, BertConfig, BertModel
 
 import glip_pl.text.vocabulary
 from glip_pl.fusion import TextFeatures
 from glip_pl.layers.phrases import places_in_phrases, same_phrase
 from glip_pl.layers.positions import sine_embedding
 from glip_pl.prompts.tokens import TokenBatch, Tokenizer
+from glip_pl.text.bert import Bert, BertConfig
 from glip_pl.text.bert_files import read_bert
 from glip_pl.text.tokenizers import ClassTokenizer, PhraseTokenizer, WordPieceTokenizer
+from glip_pl.text.word_pieces import read_tokenizer
 
 TOKENS_PER_WAVE = 8  # Of the fastest wave that tells places in a caption apart.
 
@@ -111,7 +113,7 @@ class BertEncoder(TextEncoder):
 
     def write_files(self, folder: Path) -> dict[str, object]:
         """Write configuration and vocabulary."""
-        self.bert.config.save_pretrained(folder)
+        _write_config(self.bert.config, folder)
         self.tokenizer.write(folder)
         return {"pretrained": folder.name, "load_weights": False}
 
@@ -135,11 +137,8 @@ class PhraseBertEncoder(BertEncoder):
         """Encode tokenized captions [B, M] as features [B, M, d_text]."""
         assert tokens.phrases is not None
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            hidden = self.bert(
-                input_ids=tokens.ids,
-                attention_mask=same_phrase(tokens.phrases, tokens.mask)[:, None],
-                position_ids=places_in_phrases(tokens.phrases),
-            ).last_hidden_state
+            seen = same_phrase(tokens.phrases, tokens.mask)
+            hidden = self.bert(tokens.ids, seen, places_in_phrases(tokens.phrases))
         return TextFeatures(hidden, tokens.mask, tokens.phrases)
 
 
@@ -170,9 +169,9 @@ class TinyBert(TextEncoder):
         super().__init__()
         if d_text % num_heads:
             raise ValueError(f"num_heads={num_heads} must divide d_text={d_text} of TinyBert")
-        tokenizer = AutoTokenizer.from_pretrained(Path(glip_pl.text.vocabulary.__file__).parent)
+        tokenizer = read_tokenizer(Path(glip_pl.text.vocabulary.__file__).parent)
         config = BertConfig(
-            vocab_size=len(tokenizer),
+            vocab_size=tokenizer.get_vocab_size(),
             hidden_size=d_text,
             num_hidden_layers=num_layers,
             num_attention_heads=num_heads,
@@ -181,7 +180,7 @@ class TinyBert(TextEncoder):
             hidden_dropout_prob=dropout,
             attention_probs_dropout_prob=dropout,
         )
-        self.bert = BertModel(config, add_pooling_layer=False)
+        self.bert = Bert(config)
         # Random places as large as the words would make one word look different wherever it stands;
         # from small sine waves, "the word before" is learned within minutes.
         places = sine_embedding(torch.arange(max_tokens)[:, None] / TOKENS_PER_WAVE, d_text)
@@ -194,7 +193,7 @@ class TinyBert(TextEncoder):
 
     def write_files(self, folder: Path) -> dict[str, object]:
         """Write configuration and vocabulary, for programs that do without this package."""
-        self.bert.config.save_pretrained(folder)
+        _write_config(self.bert.config, folder)
         self.tokenizer.write(folder)
         return {}
 
@@ -231,7 +230,10 @@ class ClassEmbedding(TextEncoder):
         return TextFeatures(self.embedding(tokens.ids), tokens.mask, tokens.phrases)
 
 
-def _encode(bert: BertModel, tokens: TokenBatch) -> TextFeatures:
+def _encode(bert: Bert, tokens: TokenBatch) -> TextFeatures:
     """Run BERT without letting real tokens see padding."""
-    hidden = bert(input_ids=tokens.ids, attention_mask=tokens.mask.long()).last_hidden_state
-    return TextFeatures(hidden, tokens.mask, tokens.phrases)
+    return TextFeatures(bert(tokens.ids, tokens.mask), tokens.mask, tokens.phrases)
+
+
+def _write_config(config: BertConfig, folder: Path) -> None:
+    (folder / "config.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")

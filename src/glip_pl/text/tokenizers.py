@@ -4,13 +4,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from sys import maxsize
+from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from glip_pl.prompts import Prompt
-from glip_pl.prompts.tokens import TokenBatch
+from glip_pl.prompts.tokens import SPECIAL_TOKENS, TokenBatch
+from glip_pl.text.word_pieces import write_tokenizer
 
 # Data loaders fork; the tokenizer's own threads would then warn, or hang.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -24,17 +26,19 @@ class WordPieceTokenizer:
     """Captions to word pieces, with [CLS] before and [SEP] behind.
 
     Args:
-        tokenizer: A fast tokenizer of transformers.
+        tokenizer: Word pieces, which frame a caption by [CLS] and [SEP].
         max_tokens: Longest caption in tokens, special tokens included.
     """
 
     mark_tokens = 0  # What this writes behind a caption, beside the special tokens.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, max_tokens: int) -> None:
         self._tokenizer = tokenizer
         self.max_tokens = max_tokens
-        known = tokenizer.get_vocab()
-        self._delimiters = torch.tensor([known[mark] for mark in DELIMITERS if mark in known])
+        self._pad = tokenizer.token_to_id("[PAD]") or 0
+        self._unknown = tokenizer.token_to_id(self.unknown_token)
+        known = [tokenizer.token_to_id(mark) for mark in DELIMITERS]
+        self._delimiters = torch.tensor([k for k in known if k is not None])
 
     def __call__(self, prompts: Sequence[Prompt]) -> TokenBatch:
         """Tokenize prompts, padded to the longest of them.
@@ -42,22 +46,20 @@ class WordPieceTokenizer:
         Raises:
             ValueError: A caption is longer than `max_tokens`; nothing is truncated.
         """
-        encoded = self._tokenizer(
-            [prompt.caption for prompt in prompts],
-            padding=True,
-            return_offsets_mapping=True,
-            return_tensors="pt",
-            verbose=False,
-        )
-        mask = encoded["attention_mask"].bool()
-        for prompt, count in zip(prompts, mask.sum(-1).tolist(), strict=True):
+        encoded = self._tokenizer.encode_batch([prompt.caption for prompt in prompts])
+        counts = [len(caption.ids) for caption in encoded]
+        for prompt, count in zip(prompts, counts, strict=True):
             if count > self.max_tokens + self.mark_tokens:
                 raise ValueError(
                     f"the caption {prompt.caption[:40]!r}... has {count} tokens, more than the "
                     f"{self.max_tokens + self.mark_tokens} allowed; name fewer things, or raise "
                     "model.text.init_args.max_tokens"
                 )
-        ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
+        short = [max(counts) - count for count in counts]
+        rows = list(zip(encoded, short, strict=True))
+        ids = torch.tensor([caption.ids + [self._pad] * more for caption, more in rows])
+        offsets = torch.tensor([caption.offsets + [(0, 0)] * more for caption, more in rows])
+        mask = torch.arange(max(counts)) < torch.tensor(counts)[:, None]
         ends = torch.isin(ids, self._delimiters) | (offsets[..., 1] == 0)
         phrases = [_phrases(*row) for row in zip(ends, offsets, prompts, strict=True)]
         return TokenBatch(ids, mask, offsets, torch.stack(phrases))
@@ -65,11 +67,12 @@ class WordPieceTokenizer:
     @property
     def unknown_token(self) -> str:
         """What stands for words that the vocabulary lacks."""
-        return str(self._tokenizer.unk_token)
+        model: Any = self._tokenizer.model
+        return str(model.unk_token)
 
     def save(self, path: Path) -> None:
         """Write the tokenizer as one file, which the library ``tokenizers`` reads by itself."""
-        self._tokenizer.backend_tokenizer.save(str(path))
+        self._tokenizer.save(str(path))
 
     def count(self, names: Sequence[str]) -> list[int]:
         """How many tokens each name takes, special tokens not counted."""
@@ -77,19 +80,16 @@ class WordPieceTokenizer:
 
     def unspellable(self, names: Sequence[str]) -> list[bool]:
         """Whether a part of each name is [UNK]."""
-        return [self._tokenizer.unk_token_id in ids for ids in self._ids(names)]
+        return [self._unknown in ids for ids in self._ids(names)]
 
     def write(self, folder: Path) -> None:
         """Write the vocabulary as transformers and tokenizers read it."""
-        self._tokenizer.save_pretrained(folder)
+        write_tokenizer(self._tokenizer, folder)
 
     def _ids(self, names: Sequence[str]) -> list[list[int]]:
         """Look up the word pieces of each name, without special tokens."""
-        if not names:
-            return []
-        encoded = self._tokenizer(list(names), add_special_tokens=False, verbose=False)
-        ids: list[list[int]] = encoded["input_ids"]
-        return ids
+        encoded = self._tokenizer.encode_batch(list(names), add_special_tokens=False)
+        return [name.ids for name in encoded]
 
 
 class PhraseTokenizer(WordPieceTokenizer):
@@ -98,7 +98,7 @@ class PhraseTokenizer(WordPieceTokenizer):
     Without it the features of the last phrase would depend on what stands behind the caption.
 
     Args:
-        tokenizer: A fast tokenizer of transformers.
+        tokenizer: Word pieces, which frame a caption by [CLS] and [SEP].
         max_tokens: Longest caption in tokens, special tokens and the last mark included.
 
     Raises:
@@ -107,14 +107,15 @@ class PhraseTokenizer(WordPieceTokenizer):
 
     mark_tokens = 1
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, max_tokens: int) -> None:
         # Callers leave room for the last mark.
         super().__init__(tokenizer, max_tokens - self.mark_tokens)
-        needed = [*DELIMITERS, tokenizer.cls_token, tokenizer.sep_token]
-        lacking = [mark for mark in needed if mark not in tokenizer.get_vocab()]
+        lacking = [mark for mark in DELIMITERS if tokenizer.token_to_id(mark) is None]
+        if tokenizer.num_special_tokens_to_add(is_pair=False) != SPECIAL_TOKENS:
+            lacking += ["the start and the end of a caption"]
         if lacking:
             raise ValueError(
-                f"the tokenizer has no token for {', '.join(map(str, lacking))}, by which phrases "
+                f"the tokenizer has no token for {', '.join(lacking)}, by which phrases "
                 "are told apart; give the vocabulary of bert-base-uncased"
             )
 

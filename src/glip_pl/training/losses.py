@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import generalized_box_iou_loss
 
 from glip_pl.boxes import to_cxcywh
 from glip_pl.layers.precision import at_least_fp32
+from glip_pl.overlap import generalized_box_iou_loss
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,12 @@ from glip_pl.weights.network import build_network
 from glip_pl.weights.official.architecture import Architecture
 from glip_pl.weights.official.conversion import from_official
 from glip_pl.weights.published import PUBLISHED, fetch
-from glip_pl.weights.run_checkpoint import is_run_checkpoint, load_safely, read_checkpoint
+from glip_pl.weights.run_checkpoint import (
+    checked,
+    is_run_checkpoint,
+    load_safely,
+    read_checkpoint,
+)
 from glip_pl.weights.transformers_form import DinoArchitecture
 from glip_pl.weights.transformers_form.folder import convert_transformers, is_transformers
 from glip_pl.weights.transformers_form.published import PUBLISHED_DINO
@@ -45,6 +50,11 @@ def read_weights(source: str, *, trust: Sequence[str] = ()) -> Weights:
         return of_transformers(source, *convert_transformers(source))
     if Path(source).is_dir():
         return read_folder(Path(source), trust=trust)
+    if Path(source).is_file() and Path(source).suffix != ".safetensors":
+        loaded = load_safely(source)
+        if is_run_checkpoint(loaded):
+            return of_checkpoint(checked(loaded, source, trust=trust), source)
+        del loaded  # What follows reads official files in its own way.
     if is_official(source):
         return of_official(source, *convert_official(source))
     return of_checkpoint(read_checkpoint(source, trust=trust), source)

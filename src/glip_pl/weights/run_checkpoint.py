@@ -32,7 +32,15 @@ def read_checkpoint(path: str | Path, *, trust: Sequence[str] = ()) -> dict[str,
             f"there is no checkpoint {str(path)!r}; pass the path of a .ckpt file, "
             "for example runs/*/version_*/checkpoints/best.ckpt"
         )
-    checkpoint = load_safely(path)
+    return checked(load_safely(path), path, trust=trust)
+
+
+def checked(checkpoint: Any, path: str | Path, *, trust: Sequence[str] = ()) -> dict[str, Any]:
+    """Check what was loaded from a file as `read_checkpoint` does.
+
+    Raises:
+        ValueError: It is not a checkpoint of this project, or it names a class that is not allowed.
+    """
     if not is_run_checkpoint(checkpoint):
         raise ValueError(
             f"{str(path)!r} is a checkpoint of another model: it does not describe a backbone, a "

@@ -4,16 +4,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from transformers import GroundingDinoConfig, MMGroundingDinoConfig, PreTrainedConfig
-
 from glip_pl.configs.names import fusion_of_model
 from glip_pl.text.bert_files import BERT_BASE
 
 # LLMDet is trained otherwise, but built as MM-Grounding-DINO.
-FAMILIES: dict[str, type[PreTrainedConfig]] = {
-    "grounding-dino": GroundingDinoConfig,
-    "mm-grounding-dino": MMGroundingDinoConfig,
-}
+FAMILIES = ("grounding-dino", "mm-grounding-dino")
 
 # What a file may ask for that no published model has.
 _ONLY = {
@@ -80,7 +75,7 @@ class DinoArchitecture:
                 f"config.json describes a model of type {family!r}; give a folder of one of "
                 f"{', '.join(FAMILIES)} (LLMDet is of the latter)"
             )
-        config: Any = FAMILIES[family].from_dict(described)
+        config: Any = _config(family, described)
         swin = config.backbone_config
         same = {
             "decoder_layers": config.encoder_layers,
@@ -213,8 +208,20 @@ class DinoArchitecture:
             }
         if successor:
             described["decoder_cls_embed_share"] = False
-        config: dict[str, Any] = FAMILIES[self.family].from_dict(described).to_dict()
+        config: dict[str, Any] = _config(self.family, described).to_dict()
         return config
+
+
+def _config(family: str, described: dict[str, Any]) -> Any:
+    """Complete a description with the defaults of transformers."""
+    # Other weights are read without it; the import takes seconds.
+    from transformers import GroundingDinoConfig, MMGroundingDinoConfig
+
+    known: dict[str, Any] = {
+        "grounding-dino": GroundingDinoConfig,
+        "mm-grounding-dino": MMGroundingDinoConfig,
+    }
+    return known[family].from_dict(described)
 
 
 _BASE = {"depths": (2, 2, 18, 2), "window": 12}

@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
 # What a checkpoint is read from; other files of a repository, such as pickles, are left there.
 _FILES = ["*.json", "*.safetensors", "vocab.txt"]
 
@@ -63,6 +60,9 @@ def fetch_dino(name: str) -> Path:
     Raises:
         ValueError: It is neither in the hub's cache nor can it be downloaded.
     """
+    from huggingface_hub import snapshot_download  # Needed here alone, and slow to import.
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
     repository = PUBLISHED_DINO[name].repository if name in PUBLISHED_DINO else name
     try:
         return Path(snapshot_download(repository, allow_patterns=_FILES))
