@@ -1,5 +1,6 @@
 import asyncio
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -35,3 +36,27 @@ def test_what_waits_is_answered_together_and_no_more_waits_than_may():
 
     assert asyncio.run(ask_seven()) == 503
     assert sizes == [1, 3, 2]
+
+
+def test_clients_that_ask_again_at_once_are_answered_together():
+    sizes = []
+
+    def engine(asks):
+        time.sleep(0.02)
+        sizes.append(len(asks))
+        return [Found([]) for _ in asks]
+
+    async def ask_again(batcher):
+        for _ in range(4):
+            await batcher(ASK)
+
+    async def several():
+        batcher = Batcher(engine, Limits(), Metrics())
+        await asyncio.gather(*(ask_again(batcher) for _ in range(4)))
+        await ask_again(batcher)
+        await batcher.close()
+
+    asyncio.run(several())
+
+    # The first is not waited with; a lone client waits for nobody.
+    assert sizes in ([4, 4, 4, 4, 1, 1, 1, 1], [1, 4, 4, 4, 3, 1, 1, 1, 1])

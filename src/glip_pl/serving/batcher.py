@@ -10,6 +10,10 @@ from glip_pl.serving.engine import Answer, Ask, Engine
 from glip_pl.serving.limits import Limits, Refusal
 from glip_pl.serving.metrics import Metrics
 
+# Who was answered asks again at once, or never: so long, as a part of the last batch's time, and at
+# most so many seconds, a batch waits for them.
+_PATIENCE, _MOST_PATIENCE = 0.25, 0.05
+
 _logger = logging.getLogger(__name__)
 
 
@@ -54,16 +58,16 @@ class Batcher:
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
+        expected, patience = 1, 0.0
         while True:
-            batch = [await self._queue.get()]
-            while len(batch) < self._limits.max_batch and not self._queue.empty():
-                batch.append(self._queue.get_nowait())
+            batch = await self._gather(expected, patience)
             # Whoever gave up is not waited for.
             batch = [waiting for waiting in batch if not waiting.answer.done()]
             if not batch:
                 continue
             self._metrics.batch(len(batch))
             asks: Sequence[Ask] = [waiting.ask for waiting in batch]
+            begun = loop.time()
             try:
                 answers = await loop.run_in_executor(self._thread, self._engine, asks)
             except Exception as error:  # One bad batch must not end the server.
@@ -75,3 +79,20 @@ class Batcher:
             for waiting, answer in zip(batch, answers, strict=True):
                 if not waiting.answer.done():
                     waiting.answer.set_result(answer)
+            # As many ask at once as were answered and wait by now. Without a word of them, eight
+            # clients would be answered one and seven at a time, for ever.
+            expected = len(batch) + self._queue.qsize()
+            patience = min(_PATIENCE * (loop.time() - begun), _MOST_PATIENCE)
+
+    async def _gather(self, expected: int, patience: float) -> list[_Waiting]:
+        """Take what waits; where more are expected, wait for them, `patience` seconds at most."""
+        batch = [await self._queue.get()]
+        try:
+            async with asyncio.timeout(patience):
+                while len(batch) < min(expected, self._limits.max_batch):
+                    batch.append(await self._queue.get())
+        except TimeoutError:
+            pass
+        while len(batch) < self._limits.max_batch and not self._queue.empty():
+            batch.append(self._queue.get_nowait())
+        return batch
