@@ -906,3 +906,23 @@ def test_coco_in_any_encoding_of_json_is_seen_for_what_it_is(tmp_path, encoding)
 
     assert detect_format(tmp_path).name == "coco"
     assert FORMATS["coco"].read(tmp_path)["a"].records[0].size == (6, 8)
+
+
+def test_openimages_tables_with_byte_order_marks_are_read(tmp_path):
+    write_image(tmp_path / "train/a.jpg", 10, 20)
+    names, table = "class-descriptions-boxable.csv", "train-annotations-bbox.csv"
+    (tmp_path / names).write_text("\ufeffLabelName,DisplayName\n/m/1,Cat\n", encoding="utf-8")
+    header = "\ufeffImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax\r\n"
+    (tmp_path / table).write_text(f"{header}a,,/m/1,1,0.1,0.5,0.2,0.8\r\n", encoding="utf-8")
+
+    found = detect_format(tmp_path).read(tmp_path)["train"]
+
+    assert (found.names, [len(r.annotations) for r in found.records]) == ({1: "Cat"}, [1])
+
+
+def test_xml_in_capitals_is_told_as_what_is_missing(tmp_path):
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations/a.XML").write_text("<annotation/>")
+
+    with pytest.raises(ValueError, match=r"end in \.XML; rename them"):
+        detect_format(tmp_path)

@@ -28,6 +28,10 @@ _NO_CATEGORIES = (
     "the boxes of {!r} show phrases of captions and no categories; read it with "
     "glip_pl.data.PhraseGrounding"
 )
+_NO_NAMES = (
+    "{!r} names no categories, so that there is nothing to look for; name them, or read captions "
+    "without boxes by glip_pl.data.PhraseGrounding"
+)
 _UNNAMED = "image with a box that has no category"
 
 
@@ -112,7 +116,9 @@ class CategoryDetection(GroundingDataset):
             return self.read_json(source, folder)
         found = self.read_any(source, folder)
         if not found.names and found.records:
-            raise ValueError(_NO_CATEGORIES.format(str(source)))
+            linked = columns_of(found.records).count_linked().any()
+            told = _NO_CATEGORIES if linked else _NO_NAMES
+            raise ValueError(told.format(str(source)))
         return found
 
     def take_names(self, found: AnnotationSet, source: Path) -> None:

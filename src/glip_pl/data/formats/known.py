@@ -77,6 +77,8 @@ def _missing_piece(path: Path) -> str:
             f"{str(path)!r} has labels of YOLO without names; write data.yaml there, with `names` "
             "and `train`, or one name a line into classes.txt. As it is, "
         )
+    if any(path.glob("*.XML")) or any(path.glob("*/*.XML")):
+        return f"XML files in {str(path)!r} end in .XML; rename them to end in .xml. As it is, "
     below = [folder for folder in subfolders(path) if _forms(folder)]
     if below:
         some = " or ".join(repr(str(folder)) for folder in below[:3])

@@ -26,13 +26,13 @@ _AT_ONCE = 20_000
 def is_box_table(file: Path) -> bool:
     """Recognise by the first line whether a file is a table of boxes."""
     with file.open("rb") as opened:
-        columns = opened.readline(1000).decode(errors="replace").strip().split(",")
+        columns = opened.readline(1000).decode("utf-8-sig", "replace").strip().split(",")
     return set(_NEEDED) <= set(columns)
 
 
 def read_names(file: Path) -> tuple[dict[int, str], dict[str, int]]:
     """Read the labels: their names by number, counted from 1, and the number of each label."""
-    with file.open(newline="", encoding="utf-8") as opened:
+    with file.open(newline="", encoding="utf-8-sig") as opened:
         rows = [row for row in csv.reader(opened) if len(row) >= 2]
     rows = rows[1:] if rows and rows[0][0] == "LabelName" else rows
     return (
@@ -162,7 +162,7 @@ def label_rows(
 
 def _rows(file: Path, needed: tuple[str, ...] = _NEEDED) -> Iterator[tuple[str, dict[str, str]]]:
     """Walk over a table: the image of each row, and its values by column."""
-    with file.open(newline="", encoding="utf-8") as opened:
+    with file.open(newline="", encoding="utf-8-sig") as opened:
         reader = csv.reader(opened)
         columns = next(reader, [])
         if not set(needed) <= set(columns):
