@@ -38,10 +38,10 @@ def average_precision(ranking: Ranking, weights: np.ndarray) -> np.ndarray:
             order).
 
     Returns:
-        [S, T], AP per IoU of the ranking's flavour; nan where a weighting leaves no true box.
+        [S, T], AP per IoU of the ranking's protocol; nan where a weighting leaves no true box.
     """
     num_true = _total(ranking.num_true, weights)
-    limit = ranking.flavour.most_of_class
+    limit = ranking.protocol.max_per_class
     if limit is not None:
         of_image = np.bincount(ranking.image, minlength=weights.shape[1])
         limit = limit if _total(of_image, weights).max() > limit else None
@@ -75,7 +75,7 @@ def _precision(
         weight = np.diff(passed, axis=0, prepend=0)[judged]
     every_hit, every_ignored = ranking.hits[:, judged], ranking.ignored[:, judged]
     passed = weight.cumsum(0)
-    recalls = ranking.flavour.recalls
+    recalls = ranking.protocol.recalls
     averages = np.zeros((len(weights), len(every_hit)))
     for t in range(len(every_hit)):
         at = every_hit[t].nonzero()[0]  # Precision peaks at hits; nothing else is looked at.

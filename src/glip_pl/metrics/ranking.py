@@ -2,7 +2,7 @@
 
 COCO's AP and LVIS's differ in what counts: LVIS judges a class only in the images that were
 labelled for it, forgives stray detections where its boxes are incomplete, and limits how many
-detections are kept in other ways. A `Flavour` says how one of them does it.
+detections are kept in other ways. An `EvaluationProtocol` says how one of them does it.
 """
 
 from dataclasses import dataclass
@@ -12,29 +12,29 @@ import torch
 
 
 @dataclass(frozen=True)
-class Flavour:
+class EvaluationProtocol:
     """What one metric counts.
 
     Attributes:
         ious: [T], the overlaps from which on a true box counts as found.
         recalls: [R], the recalls at which precision is read.
-        most_of_image: Detections of a class that count in one image; None for all.
-        most_of_class: Detections of a class that count over all images; None for all.
+        max_per_image: Detections of a class that count in one image; None for all.
+        max_per_class: Detections of a class that count over all images; None for all.
     """
 
     ious: np.ndarray
     recalls: np.ndarray
-    most_of_image: int | None = None
-    most_of_class: int | None = None
+    max_per_image: int | None = None
+    max_per_class: int | None = None
 
 
 # As torchmetrics hands them on, which are not quite 0.55 or 0.07: a recall of 7 in 100 turns on it.
-COCO = Flavour(
+COCO = EvaluationProtocol(
     np.array(torch.linspace(0.5, 0.95, 10).tolist()),
     np.array(torch.linspace(0.0, 1.0, 101).tolist()),
-    most_of_image=100,
+    max_per_image=100,
 )
-LVIS = Flavour(np.linspace(0.5, 0.95, 10), np.linspace(0.0, 1.0, 101))
+LVIS = EvaluationProtocol(np.linspace(0.5, 0.95, 10), np.linspace(0.0, 1.0, 101))
 
 
 @dataclass(frozen=True)
@@ -78,42 +78,44 @@ class Ranking:
 
     Attributes:
         image: [n], position of the image.
-        hits: Boolean [T, n], True where a detection found a true box, per IoU of the flavour.
+        hits: Boolean [T, n], True where a detection found a true box, per IoU of the protocol.
         ignored: Boolean [T, n], True where it counts neither way.
         num_true: [I], true boxes per image, without crowds.
-        flavour: What it was ranked for.
+        protocol: What it was ranked for.
     """
 
     image: np.ndarray
     hits: np.ndarray
     ignored: np.ndarray
     num_true: np.ndarray
-    flavour: Flavour
+    protocol: EvaluationProtocol
 
 
-def rank(found: Found, truth: Truth, num_images: int, flavour: Flavour = COCO) -> Ranking:
+def rank(
+    found: Found, truth: Truth, num_images: int, protocol: EvaluationProtocol = COCO
+) -> Ranking:
     """Hold the detections of a class against its true boxes, image by image.
 
     Args:
         found: In any order; equal scores of an image stay in theirs.
         truth: In any order.
         num_images: All images, whether this class is in them or not.
-        flavour: What counts.
+        protocol: What counts.
     """
     order = np.lexsort((-found.scores, found.image))  # Stable: by image, then best first.
-    if flavour.most_of_image is not None:
+    if protocol.max_per_image is not None:
         starts = np.searchsorted(found.image[order], np.arange(num_images + 1))
         place = np.arange(len(order)) - starts[found.image[order]]
-        order = order[place < flavour.most_of_image]
+        order = order[place < protocol.max_per_image]
     image, boxes, scores = found.image[order], found.boxes[order], found.scores[order]
-    hits = np.zeros((len(flavour.ious), len(order)), dtype=bool)
+    hits = np.zeros((len(protocol.ious), len(order)), dtype=bool)
     ignored = np.zeros_like(hits)
     by_image = np.argsort(truth.image, kind="stable")
     true_image = truth.image[by_image]
     for i in np.intersect1d(image, true_image):
         first, end = np.searchsorted(image, [i, i + 1])
         rows = by_image[slice(*np.searchsorted(true_image, [i, i + 1]))]
-        matched = _match(boxes[first:end], truth.boxes[rows], truth.crowd[rows], flavour.ious)
+        matched = _match(boxes[first:end], truth.boxes[rows], truth.crowd[rows], protocol.ious)
         hits[:, first:end], ignored[:, first:end] = matched
     if truth.labelled is not None:
         ignored |= ~truth.labelled[image]
@@ -128,7 +130,7 @@ def rank(found: Found, truth: Truth, num_images: int, flavour: Flavour = COCO) -
         hits[:, best_first],
         ignored[:, best_first],
         np.bincount(truth.image[~truth.crowd], minlength=num_images),
-        flavour,
+        protocol,
     )
 
 

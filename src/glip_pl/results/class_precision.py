@@ -76,12 +76,12 @@ def class_precision(
     position = {image["id"]: i for i, image in enumerate(images)}
     own = weights.T[[units[image["file_name"]] for image in images]].T
     names = class_names(run)
-    flavour, labels, found = COCO, None, _boxes(run.lists["detections"], position, "score")
+    protocol, labels, found = COCO, None, _boxes(run.lists["detections"], position, "score")
     metric = run.manifest["metric"]
     if metric["class"] == "LVISAP":
-        flavour, labels, limit = LVIS, _Labels(images), metric["settings"]["max_detections"]
+        protocol, labels, limit = LVIS, _Labels(images), metric["settings"]["max_detections"]
         if metric["settings"]["protocol"] == "fixed":
-            flavour = replace(LVIS, most_of_class=limit)
+            protocol = replace(LVIS, max_per_class=limit)
         else:
             found = found.chosen(_best_of_each_image(found, limit))
     detections = found.by_category(names)
@@ -96,7 +96,7 @@ def class_precision(
         if labels is not None:
             truth = labels.added_to(truth, category)
         of_class = Found(guesses.image, guesses.corners, guesses.value)
-        precision = average_precision(rank(of_class, truth, len(images), flavour), own)
+        precision = average_precision(rank(of_class, truth, len(images), protocol), own)
         results[name] = ClassPrecision(len(places), len(np.unique(places)), precision)
     return results
 
