@@ -117,6 +117,7 @@ class Predictor(OpenedModel):
             raise ValueError(f"batch_size={batch_size} must be a positive number")
         given = self._listed(images)
         prompts = self.prompts(prompt, len(given), caption)
+        # What is encoded already has a size of its own and joins no batch.
         plain = {k: i for k, i in enumerate(given) if not isinstance(i, EncodedImage)}
         pixels = [as_pixels(image, urls=urls) for image in plain.values()]
         asked = [prompts[k] for k in plain]

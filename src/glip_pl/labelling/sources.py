@@ -51,6 +51,7 @@ class Shard:
     def digest(self) -> str:
         """SHA-256 of what is labelled, by name and prompt."""
         lines = [self.name, *(f"{item.path}\t{item.prompt or ''}" for item in self.items)]
+        # Names of files need not be UTF-8.
         return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
@@ -120,6 +121,7 @@ def _folder(folder: Path) -> Iterator[str]:
 def _table(path: Path) -> Iterator[Item]:
     """Read a list of paths, relative to the list's own folder; a tab may set a prompt apart."""
     with path.open(encoding="utf-8-sig", newline="") as file:
+        # Quotes may be a part of a file's name, or of a prompt.
         for row in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
             if not row or row[0].strip().lower() in _TITLES:
                 continue
@@ -129,6 +131,7 @@ def _table(path: Path) -> Iterator[Item]:
 
 def _members(tar: Path) -> tuple[Item, ...]:
     try:
+        # No compressed ones: to reach a member, all before it would be unpacked.
         with tarfile.open(tar, "r:") as opened:
             names = [member.name for member in opened if member.isfile()]
     except (tarfile.TarError, OSError) as error:

@@ -177,6 +177,7 @@ class GroundingDataset(ABC):
                 f"the text encoder can read nothing of {self.annotations!r}: {told}; raise its "
                 "max_tokens"
             )
+        # The samples of a set are made more than once, its problems told once.
         untold = {
             kind: told for kind, told in unreadable.items() if self.problems.get(kind) != told
         }

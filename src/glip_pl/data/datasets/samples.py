@@ -75,6 +75,7 @@ class SampleMaker(ABC):
         """Do as `make`, with boxes in pixels of the image as it is, and transform the sample."""
         sample = self.make(record, image, others)
         size, original = sample.image.shape[:2], sample.original_size
+        # A large JPEG is decoded no larger than the resize needs it.
         if size != original:
             sample = replace(sample, truth=scaled(sample.truth, original, size))
         return self.context.transform(sample) if self.context.transform else sample

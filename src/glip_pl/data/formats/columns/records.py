@@ -228,6 +228,7 @@ class ColumnRecords(Sequence[Record]):
         begin = 0
         while begin < len(self):
             done = ends[begin - 1] if begin else 0
+            # A record of more boxes than that is a part of its own.
             stop = max(int(np.searchsorted(ends, done + size, side="right")), begin + 1)
             places = self._boxes_of(begin, stop)
             yield tuple(self.columns[name][places] for name in names)

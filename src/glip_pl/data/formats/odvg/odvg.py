@@ -84,6 +84,7 @@ def _read_file(file: Path, images: Path | None = None) -> AnnotationSet:
     names = _label_map(file)
 
     def read(place: Path | None) -> tuple[AnnotationSet, str]:
+        # Lines may add names of their own, and a second reading starts from the map again.
         return _read_lines(file, dict(names), place, images), digest_of(file)
 
     return kept_set(file, f"odvg {sorted(names.items())} {images}", read)

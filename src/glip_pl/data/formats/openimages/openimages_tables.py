@@ -20,7 +20,7 @@ COLUMNS = ("ImageID", "Source", "LabelName", "Confidence", "XMin", "XMax", "YMin
 _NEEDED = ("ImageID", "LabelName", "XMin", "YMin", "XMax", "YMax")
 _UNREAD = ("IsOccluded", "IsTruncated", "IsDepiction", "IsInside")
 _GROUP = "IsGroupOf"
-_AT_ONCE = 20_000
+_AT_ONCE = 20_000  # Rows that are objects at a time, before they become columns.
 
 
 def is_box_table(file: Path) -> bool:
@@ -34,6 +34,7 @@ def read_names(file: Path) -> tuple[dict[int, str], dict[str, int]]:
     """Read the labels: their names by number, counted from 1, and the number of each label."""
     with file.open(newline="", encoding="utf-8-sig") as opened:
         rows = [row for row in csv.reader(opened) if len(row) >= 2]
+    # Only the releases from V7 on begin with the names of the columns.
     rows = rows[1:] if rows and rows[0][0] == "LabelName" else rows
     return (
         {number: row[1] for number, row in enumerate(rows, start=1)},
@@ -140,6 +141,7 @@ def write_boxes(file: Path, annotation_set: AnnotationSet, codes: Mapping[str, s
                 x1, y1, x2, y2 = annotation.box
                 score = 1 if annotation.score is None else annotation.score
                 code = codes[annotation_set.names[annotation.category or 0]]
+                # So many digits bring back the same number.
                 sides = (f"{v:.17g}" for v in (x1 / width, x2 / width, y1 / height, y2 / height))
                 image_id = _image_id(record.file_name)
                 writer.writerow((image_id, "", code, score, *sides, int(annotation.crowd)))
@@ -153,6 +155,7 @@ def label_rows(
     for record in annotation_set.records:
         shown = {annotation.category for annotation in record.annotations}
         absent = record.absent
+        # Where nothing is known to be absent, everything was looked for.
         if absent is None:
             absent = tuple(i for i in names if i not in shown)
         image_id = _image_id(record.file_name)
@@ -210,6 +213,7 @@ def _annotation(
         return None, checks.NO_BOX
     box, kind = checked_box((x1 * width, y1 * height, x2 * width, y2 * height), size)
     confidence = _number(row.get("Confidence", "1"))
+    # A box of confidence 1 was drawn or checked by people.
     score = confidence if 0 <= confidence < 1 else None
     crowd = row.get(_GROUP) == "1"
     return box and Annotation(box, category, crowd=crowd, score=score), kind

@@ -110,6 +110,7 @@ def _lists(path: Path, layout: Layout) -> dict[str, list[str]]:
     files = sorted((path / "ImageSets" / "Main").glob("*.txt"))
     files = [file for file in files if not _CATEGORY_LIST.fullmatch(file.stem)]
     if any(file.stem in ("train", "val") for file in files):
+        # It lists the pictures of both once more.
         files = [file for file in files if file.stem != "trainval"]
     if not files:
         found = sorted(folder.rglob("*.xml"))
@@ -153,6 +154,7 @@ def _filled(
             box, kind = checked_box(thing.corners, size)
             note(problems, kind, f"{thing.name!r} of {picture.picture_id}: {list(thing.corners)}")
             if box is not None:
+                # VOC counts difficult objects neither as found nor as missed, as COCO does crowds.
                 annotations.append(Annotation(box, ids[thing.name], crowd=thing.difficult))
         yield Record(number[picture.picture_id], file, size, tuple(annotations))
         if picture.parts:
