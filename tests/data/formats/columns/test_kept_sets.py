@@ -126,6 +126,18 @@ def test_what_is_damaged_is_read_again(file, reads, cache, name, damage):
     assert len(reads) == 2
 
 
+@pytest.mark.parametrize("name", ["box.npy", "name.npy", "contents.json", "set.json"])
+def test_one_byte_that_was_flipped_is_noticed(file, reads, cache, name):
+    read(file)
+    (damaged,) = cache.rglob(name)
+    content = bytearray(damaged.read_bytes())
+    content[-3] ^= 1
+    damaged.write_bytes(content)
+
+    assert read(file).records[0].file_name == "1.png"
+    assert len(reads) == 2
+
+
 def test_what_another_version_kept_is_read_again(file, reads, monkeypatch):
     read(file)
     monkeypatch.setattr(kept, "_VERSION", "another")

@@ -6,6 +6,9 @@ its size and time or else by its content, and as long as the folders of its imag
 a folder has a new time whenever a file comes or goes. It lies in the cache and not beside the
 annotations, since these are often on a disk that is shared, or cannot be written.
 
+All of what is kept is read once when it is opened, and held against checksums: a second of a
+gigabyte, and nothing to what a wrong box costs. Workers map the same files without that.
+
 A set is written into a folder of its own that is renamed when it is whole. Of several processes one
 reads and the others wait; without a lock each writes a folder, and the last one stays.
 """
@@ -19,6 +22,7 @@ import os
 import shutil
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -30,7 +34,7 @@ import numpy as np
 from glip_pl import __version__
 from glip_pl.data.formats.columns.builder import columns_of
 from glip_pl.data.formats.columns.records import ColumnRecords
-from glip_pl.data.formats.columns.store import open_store
+from glip_pl.data.formats.columns.store import checksum_of, open_store
 from glip_pl.data.formats.common.checks import MISSING_FILE
 from glip_pl.data.formats.common.records import AnnotationSet
 from glip_pl.system.cache import cache_folder
@@ -41,7 +45,7 @@ log = logging.getLogger(__name__)
 SMALL = 1 << 24
 _SET, _ROWS = "set.json", "rows.npy"
 # What is kept is read by the version that wrote it; count on when columns change between releases.
-_VERSION = f"{__version__} 1"
+_VERSION = f"{__version__} 2"
 
 # Reads a set into the files of a folder, or into memory: the set and a hash of its file's content.
 Read = Callable[[Path | None], tuple[AnnotationSet, str]]
@@ -117,7 +121,10 @@ def _locked(file: Path) -> Iterator[None]:
 
 def _load(place: Path, source: Path) -> AnnotationSet | None:
     """Open a kept set; None where it was made of other files, or by another version."""
-    held = json.loads((place / _SET).read_bytes())
+    checksum, _, told = (place / _SET).read_bytes().partition(b"\n")
+    held = json.loads(told)
+    if int(checksum) != zlib.crc32(told):
+        return None
     if held["version"] != _VERSION or _times(held["folders"]) != held["folders"]:
         return None
     stamp = _stamp(source)
@@ -126,10 +133,12 @@ def _load(place: Path, source: Path) -> AnnotationSet | None:
             return None
         with suppress(OSError):
             _write(place, {**held, "stamp": stamp})
-    rows = np.load(place / _ROWS) if (place / _ROWS).is_file() else None
+    if held["rows"] is not None and checksum_of(place / _ROWS) != held["rows"]:
+        return None
+    rows = None if held["rows"] is None else np.load(place / _ROWS)
     return AnnotationSet(
         Path(held["images"]),
-        ColumnRecords(open_store(place), rows),
+        ColumnRecords(open_store(place, checked=True), rows),
         {int(i): str(name) for i, name in held["names"]},
         {int(i): str(often) for i, often in held["frequency"]},
         {str(kind): [str(told) for told in named] for kind, named in held["problems"].items()},
@@ -149,6 +158,7 @@ def _read_and_keep(source: Path, read: Read, folder: Path, key: str) -> Annotati
         records = columns_of(found.records)
         if records.rows is not None:
             np.save(place / _ROWS, records.rows)
+        rows = checksum_of(place / _ROWS) if records.rows is not None else None
         folders = _times(_folders_of(found))
         # A folder that was changed in the meantime may have been listed before or after.
         settled = {name: time if (time or 0) < since else -1 for name, time in folders.items()}
@@ -163,6 +173,7 @@ def _read_and_keep(source: Path, read: Read, folder: Path, key: str) -> Annotati
             "problems": found.problems,
             "unread": found.unread,
             "roots": found.roots,
+            "rows": rows,
         }
         _write(place, described)
         final = folder / f"{key}-{digest[:8]}{place.name[-8:]}"
@@ -183,8 +194,9 @@ def _read_and_keep(source: Path, read: Read, folder: Path, key: str) -> Annotati
 def _write(place: Path, described: dict[str, Any]) -> None:
     """Write what a set has beside its columns, as a whole or not at all."""
     new = place / f".{_SET}"
-    with new.open("w") as opened:
-        json.dump(described, opened)
+    told = json.dumps(described).encode()
+    with new.open("wb") as opened:
+        opened.write(b"%d\n" % zlib.crc32(told) + told)
         opened.flush()
         os.fsync(opened.fileno())
     new.rename(place / _SET)

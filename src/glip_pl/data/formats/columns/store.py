@@ -7,6 +7,7 @@ at, once for all processes. A pickle of a store that lies in files holds the fol
 
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -47,21 +48,25 @@ class ColumnStore(Mapping[str, Array]):
         return open_store, (self.folder,)
 
 
-def open_store(folder: Path) -> ColumnStore:
+def open_store(folder: Path, *, checked: bool = False) -> ColumnStore:
     """Map the files of a folder that `seal_store` finished into memory, to be read only.
 
+    Args:
+        folder: The folder.
+        checked: Whether to read all files and hold them against their checksums.
+
     Raises:
-        ValueError: A file is missing or shorter than it was written.
+        ValueError: A file is missing, or not as it was written.
     """
     try:
         sizes = json.loads((folder / _CONTENTS).read_bytes())
         arrays = {}
-        for name, size in sizes.items():
+        for name, (size, checksum) in sizes.items():
             file = folder / f"{name}.npy"
-            if file.stat().st_size != size:
+            if file.stat().st_size != size or (checked and checksum_of(file) != checksum):
                 raise ValueError(f"{str(file)!r} has not the {size} bytes that were written")
             arrays[name] = _mapped(file)
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"cannot read the columns in {str(folder)!r}: {error}") from error
     return ColumnStore(arrays, folder)
 
@@ -103,10 +108,20 @@ def write_array(
 
 
 def seal_store(folder: Path, arrays: Mapping[str, Array]) -> ColumnStore:
-    """Write down which arrays a folder has, and their sizes, for `open_store` to hold against."""
-    sizes = {name: (folder / f"{name}.npy").stat().st_size for name in arrays}
+    """Write down which arrays a folder has, with sizes and checksums, for `open_store`."""
+    files = {name: folder / f"{name}.npy" for name in arrays}
+    sizes = {name: (file.stat().st_size, checksum_of(file)) for name, file in files.items()}
     (folder / _CONTENTS).write_text(json.dumps(sizes))
     return ColumnStore(arrays, folder)
+
+
+def checksum_of(file: Path) -> int:
+    """Compute the CRC-32 of a file, without mapping it into memory."""
+    checksum = 0
+    with file.open("rb") as opened:
+        while part := opened.read(CHUNK):
+            checksum = zlib.crc32(part, checksum)
+    return checksum
 
 
 class Growing:
