@@ -53,13 +53,21 @@ def test_sure_boxes_are_kept_with_their_words():
     assert lesson.caption == DOG_AND_SOFA.caption
 
 
-def test_a_phrase_with_an_unsure_box_is_withheld_with_its_words():
+def test_a_phrase_of_unsure_boxes_alone_is_withheld_with_its_words():
     lesson, unsure = lesson_of(DOG_AND_SOFA, found((THERE, 0.8, 1), (HERE, 0.4, 0)), Rule())
 
     assert (lesson.caption, lesson.withheld) == (" on a red sofa", ("a dog",))
-    (region,), (spans,) = lesson.regions, lesson.spans
-    assert [lesson.caption[a:b] for a, b in spans] == [region.phrase] == ["a red sofa"]
+    (region,) = lesson.regions
+    assert [lesson.caption[a:b] for a, b in region.spans] == [region.phrase] == ["a red sofa"]
     assert unsure == (Region(HERE, "a dog", 0.4),)
+
+
+def test_an_unsure_box_beside_a_sure_one_is_written_as_a_crowd():
+    lesson, _ = lesson_of(DOG_AND_SOFA, found((THERE, 0.8, 0), (HERE, 0.4, 0)), Rule())
+
+    regions = lesson.line("1.jpg", (60, 80), {})["grounding"]["regions"]
+    assert [(r["score"], r.get("iscrowd")) for r in regions] == [(0.8, None), (0.4, 1)]
+    assert lesson.withheld == ()
 
 
 def test_a_duplicate_of_a_sure_box_is_not_unsure():

@@ -8,7 +8,7 @@ from helpers import Target, make_target
 from glip_pl.head import GroundingOutput
 from glip_pl.matching import ATSSMatcher, HungarianMatcher, Matcher
 from glip_pl.prompts import PromptTemplate
-from glip_pl.training.criterion import GroundingCriterion
+from glip_pl.training.criterion import GroundingCriterion, InclusiveCriterion
 
 ANCHORS = torch.tensor([[0.0, 0, 20, 20], [20, 0, 40, 20], [40, 0, 60, 20]])
 MASK = torch.ones(1, 2, dtype=torch.bool)
@@ -64,7 +64,27 @@ def test_crowds_are_not_learned():
 
     crowded = losses(criterion, [[0, 0, 20, 20]], crowd=[True])
 
+    # Of three regions with two tokens each, the one in the crowd is not judged by the cat's.
+    assert float(crowded.pop("token")) == pytest.approx(5 * 0.75 * 0.25 * math.log(2))
+    none = losses(criterion, [])
+    assert crowded == {name: none[name] for name in crowded}
+
+
+def test_official_glip_takes_a_crowd_for_nothing():
+    criterion = InclusiveCriterion(ATSSMatcher())
+
+    crowded = losses(criterion, [[0, 0, 20, 20]], crowd=[True])
+
     assert crowded == losses(criterion, [])
+
+
+def test_a_box_inside_a_crowd_is_learned():
+    criterion = GroundingCriterion(ATSSMatcher())
+
+    terms = losses(criterion, [[0, 0, 20, 20], [0, 0, 60, 20]], crowd=[False, True])
+
+    # Both other regions are spared for the cat; the first is right.
+    assert float(terms["token"]) == pytest.approx((0.25 + 3 * 0.75) * 0.25 * math.log(2))
 
 
 def test_earlier_layers_are_supervised_like_the_last():

@@ -62,9 +62,8 @@ def label(
     any number of processes: it does what is left. The last one writes the other formats.
 
     With --captions it makes data to train on: each image is asked for the phrases of its own
-    sentence. Boxes from --keep on teach; a phrase with a box between --ignore and --keep is cut out
-    of the sentence, so that it counts neither for nor against. OUTPUT/data.yaml is what
-    `glip fit --data` takes.
+    sentence. Boxes from --keep on teach; those between --ignore and --keep count neither for nor
+    against. OUTPUT/data.yaml is what `glip fit --data` takes.
 
     Args:
         images: Images, videos, .tar files (WebDataset), folders of them, globs, .txt files with a

@@ -39,12 +39,16 @@ class Objects:
         size: (height, width) of the image inside the padding, in pixels.
         inset: Pixels by which a centre must lie further inside a box than in this frame, where box
             ends are counted as inclusive.
+        crowds: [I, 4], boxes of crowds, which no region takes.
+        crowd_tokens: Boolean [I, M], True where crowd i shows token m.
     """
 
     boxes: Tensor
     tokens: Tensor
     size: tuple[int, int]
     inset: float = 0.0
+    crowds: Tensor | None = None
+    crowd_tokens: Tensor | None = None
 
 
 class Matcher(ABC):

@@ -1,11 +1,11 @@
 """From what a teacher found to a line of training data: two thresholds, and where each box is from.
 
-Boxes above `keep` are taken for true. A phrase with a box between `ignore` and `keep` is withheld
-with its words: the student is not asked for it in this image, so that what the teacher was not sure
-of counts neither for nor against. Below `ignore` a box is no box. See GLIP, Sec. 3.3.
+Boxes above `keep` are taken for true. Those between `ignore` and `keep` are written as crowds: no
+box to learn, and no region there is a negative for the phrase. Where all boxes of a phrase are
+such, its words are cut out of the caption. Below `ignore` a box is no box. See GLIP, Sec. 3.3.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ class Rule:
 
     Attributes:
         keep: Least score of a box that is taken for true.
-        ignore: Least score of a box that makes its phrase be withheld.
+        ignore: Least score of a box that is not taken for nothing.
         most_boxes: Boxes of an image at most, the best.
         nms_iou: Of two boxes of one phrase that overlap more, the lower is a duplicate.
     """
@@ -65,11 +65,13 @@ class Region:
         box: xyxy, pixels of the image file.
         phrase: What it shows.
         score: How sure the teacher is.
+        spans: The characters of the lesson's caption that name it; none of a withheld phrase.
     """
 
     box: tuple[float, ...]
     phrase: str
     score: float
+    spans: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,13 @@ class Lesson:
     Attributes:
         caption: The sentence without the words of withheld phrases.
         regions: Boxes that are taken for true.
-        spans: Per region the characters of `caption` that it shows.
-        withheld: Phrases that the teacher was not sure of.
+        unsure: Boxes of the same phrases that may be.
+        withheld: Phrases of which the teacher was sure of no box.
     """
 
     caption: str
     regions: tuple[Region, ...]
-    spans: tuple[tuple[Span, ...], ...]
+    unsure: tuple[Region, ...]
     withheld: tuple[str, ...]
 
     def line(
@@ -98,50 +100,61 @@ class Lesson:
             size: (height, width) in pixels.
             teacher: Hash of the weights, thresholds and version.
         """
+        regions = [
+            {
+                "bbox": list(region.box),
+                "phrase": region.phrase,
+                "tokens_positive": [list(span) for span in region.spans],
+                "score": region.score,
+                **({"iscrowd": 1} if region in self.unsure else {}),
+            }
+            for region in (*self.regions, *self.unsure)
+        ]
         return {
             "filename": file_name,
             "height": size[0],
             "width": size[1],
-            "grounding": {
-                "caption": self.caption,
-                "regions": [
-                    {
-                        "bbox": list(region.box),
-                        "phrase": region.phrase,
-                        "tokens_positive": [list(span) for span in spans],
-                        "score": region.score,
-                    }
-                    for region, spans in zip(self.regions, self.spans, strict=True)
-                ],
-            },
+            "grounding": {"caption": self.caption, "regions": regions},
             "teacher": {**teacher, "withheld": list(self.withheld)},
         }
+
+
+def taught_by(line: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the regions of a line that are taken for true."""
+    return [region for region in line["grounding"]["regions"] if not region.get("iscrowd")]
 
 
 def lesson_of(prompt: Prompt, found: Found, rule: Rule) -> tuple[Lesson | None, tuple[Region, ...]]:
     """Decide what one image teaches.
 
     Returns:
-        The lesson, or None where no box is sure; and the boxes that teach nothing, since the
-        teacher was not sure of them or of another one of their phrase.
+        The lesson, or None where no box is sure; and the boxes of which the teacher was not sure.
     """
     scores = [round(score, _DIGITS) for score in found.scores.tolist()]
     single = [d for d in _without_duplicates(found, rule.nms_iou) if scores[d] >= rule.ignore]
     phrase_of = found.phrases.tolist()
-    unsure = {phrase_of[d] for d in single if scores[d] < rule.keep}
-    kept = [d for d in single if phrase_of[d] not in unsure][: rule.most_boxes]
+    kept = [d for d in single if scores[d] >= rule.keep]
+    unsure = [d for d in single if scores[d] < rule.keep]
+    withheld = {phrase_of[d] for d in unsure} - {phrase_of[d] for d in kept}
+    caption, spans = without_phrases(prompt, withheld)
 
-    def region(d: int) -> Region:
-        box = tuple(round(side, _DIGITS) for side in found.boxes[d].tolist())
-        return Region(box, prompt.phrases[phrase_of[d]], scores[d])
+    def regions(chosen: Sequence[int]) -> tuple[Region, ...]:
+        return tuple(
+            Region(
+                tuple(round(side, _DIGITS) for side in found.boxes[d].tolist()),
+                prompt.phrases[phrase_of[d]],
+                scores[d],
+                spans.get(phrase_of[d], ()),
+            )
+            for d in chosen
+        )
 
-    rest = tuple(region(d) for d in single if phrase_of[d] in unsure)
+    maybe = regions(unsure)
     if not kept:
-        return None, rest
-    caption, spans = without_phrases(prompt, unsure)
-    withheld = tuple(prompt.phrases[k] for k in sorted(unsure))
-    kept_spans = tuple(spans[phrase_of[d]] for d in kept)
-    return Lesson(caption, tuple(map(region, kept)), kept_spans, withheld), rest
+        return None, maybe
+    named = tuple(region for region in maybe if region.spans)
+    lost = tuple(prompt.phrases[k] for k in sorted(withheld))
+    return Lesson(caption, regions(kept[: rule.most_boxes]), named, lost), maybe
 
 
 def without_phrases(prompt: Prompt, withheld: set[int]) -> tuple[str, dict[int, tuple[Span, ...]]]:

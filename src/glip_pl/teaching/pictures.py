@@ -69,6 +69,7 @@ def _record(line: Mapping[str, Any]) -> Record:
             tuple(region["bbox"]),
             tokens_positive=tuple(map(tuple, region["tokens_positive"])),
             score=region["score"],
+            crowd=bool(region.get("iscrowd")),
         )
         for region in grounding["regions"]
     )

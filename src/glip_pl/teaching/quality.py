@@ -10,6 +10,7 @@ from torch import Tensor
 from glip_pl.data.upkeep import read_sets
 from glip_pl.overlap import box_iou
 from glip_pl.prompts.english import DETERMINERS
+from glip_pl.teaching.lessons import taught_by
 
 BINS = 10
 
@@ -58,12 +59,12 @@ class Truth:
         Args:
             image: Path of the image.
             line: Its line of training data, if any.
-            unsure: The boxes that are not in it.
+            unsure: The boxes of which the teacher was not sure.
         """
         known = self._boxes.get(os.path.abspath(image))
         if known is None:
             return
-        taught = [] if line is None else line["grounding"]["regions"]
+        taught = [] if line is None else taught_by(line)
         boxes = [*(r["bbox"] for r in taught), *(r["box"] for r in unsure)]
         found = [*taught, *unsure]
         sides = torch.tensor(boxes).reshape(-1, 4)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from glip_pl.inference.chart import line_chart
+from glip_pl.teaching.lessons import taught_by
 from glip_pl.teaching.quality import BINS, thing_of
 
 
@@ -19,7 +20,7 @@ class OfPhrase:
 
     Attributes:
         boxes: Boxes that teach it.
-        withheld: Images in which the teacher was not sure of it.
+        withheld: Images in which the teacher was sure of no box of it.
         scores: Sum of the scores of `boxes`.
     """
 
@@ -35,7 +36,7 @@ class Statistics:
     Attributes:
         phrases: By phrase.
         kept: Boxes that teach, by tenths of the score.
-        unsure: Boxes that do not, since the teacher was not sure of their phrase, likewise.
+        unsure: Boxes of which the teacher was not sure, likewise.
     """
 
     phrases: dict[str, OfPhrase] = field(default_factory=lambda: defaultdict(OfPhrase))
@@ -43,12 +44,12 @@ class Statistics:
     unsure: list[int] = field(default_factory=lambda: [0] * BINS)
 
     def add(self, line: Mapping[str, Any] | None, unsure: Sequence[Mapping[str, Any]]) -> None:
-        """Count an image: its line of training data, if any, and the boxes that are not in it."""
+        """Count an image: its line of training data, if any, and the unsure boxes."""
         for region in unsure:
             self.unsure[_bin(region["score"])] += 1
         if line is None:
             return
-        for region in line["grounding"]["regions"]:
+        for region in taught_by(line):
             self.kept[_bin(region["score"])] += 1
             phrase = self.phrases[thing_of(region["phrase"])]
             phrase.boxes += 1

@@ -28,11 +28,15 @@ class GroundingCriterion:
     Args:
         matcher: Pairs regions with boxes; see `FusionPlugin.make_matcher`.
 
+    A region in a crowd is no negative for what the crowd shows: nobody knows whether it has it.
+
     Attributes:
         inset: Pixels by which a box is smaller on each side where "inside" is asked.
+        spares_crowds: Whether crowds spare regions, as said; else they are as if not there.
     """
 
     inset = 0.0
+    spares_crowds = True
 
     def __init__(self, matcher: Matcher) -> None:
         self.matcher = matcher
@@ -51,7 +55,7 @@ class GroundingCriterion:
         Args:
             output: What the head says.
             questions: One per image, for the positive maps and sizes.
-            truths: One per image; crowds are left out.
+            truths: One per image; crowds are no boxes to take.
             text_mask: Boolean [B, M], True where a token is real.
             matching: The box that each region takes in every layer, [B, N], -1 for none, where it
                 is known beforehand; by default the matcher finds it layer by layer.
@@ -70,16 +74,19 @@ class GroundingCriterion:
         return {term: torch.stack([layer[term] for layer in layers]).sum() for term in layers[0]}
 
     def objects(self, questions: Sequence[Question], truths: Sequence[Truth]) -> list[Objects]:
-        """Return the boxes of each image that can be learned: all but crowds."""
-        return [
-            Objects(
-                truth.boxes[~truth.crowd],
-                (truth.shows[~truth.crowd].float() @ question.positive_map.float()) > 0,
-                question.size,
-                self.inset,
+        """Return the boxes of each image that can be learned, and its crowds apart."""
+        found = []
+        for question, truth in zip(questions, truths, strict=True):
+            tokens = (truth.shows.float() @ question.positive_map.float()) > 0
+            single, crowd = ~truth.crowd, truth.crowd & self.spares_crowds
+            found.append(
+                Objects(
+                    *(truth.boxes[single], tokens[single], question.size, self.inset),
+                    crowds=truth.boxes[crowd],
+                    crowd_tokens=tokens[crowd],
+                )
             )
-            for question, truth in zip(questions, truths, strict=True)
-        ]
+        return found
 
     def match(self, layer: GroundingOutput, objects: Sequence[Objects]) -> Tensor:
         """Pair the regions of a layer with boxes.
@@ -124,8 +131,9 @@ class GroundingCriterion:
         count, weights = _mean_over_processes(matched.sum().float(), weight.sum())
         count, weights = count.clamp(min=1), weights.clamp(min=1e-6)
         wanted = token_target(matching, [own.tokens for own in objects])
+        judged = _judged(layer.boxes.detach(), matching, objects, text_mask)
         terms = {
-            "token": token_focal_loss(layer.logits, wanted, text_mask) / count,
+            "token": token_focal_loss(layer.logits, wanted, judged) / count,
             "giou": (box_giou_loss(predicted, truth) * weight).sum() / weights,
             "l1": (distance * weight).sum() / weights,
         }
@@ -150,6 +158,7 @@ class InclusiveCriterion(GroundingCriterion):
     half a pixel; it matters for reproducing a published training run only.
     """
 
+    spares_crowds = False
     # Inclusive ends move the centre and the far side by half a pixel towards each other.
     inset = 0.5
 
@@ -184,12 +193,43 @@ def compare_phrases(
 def _showing_phrases(
     objects: Sequence[Objects], truths: Sequence[Truth], real: Tensor
 ) -> list[Objects]:
-    """Return for every box that can be learned which phrases it shows, in the place of tokens."""
+    """Return for every box and crowd which phrases it shows, in the place of tokens."""
     showing = []
     for own, truth, row in zip(objects, truths, real, strict=True):
-        shows = F.pad(truth.shows[~truth.crowd], (0, len(row) - truth.shows.shape[1]))
-        showing.append(replace(own, tokens=shows & row))
+        shows = F.pad(truth.shows, (0, len(row) - truth.shows.shape[1])) & row
+        crowds = None if own.crowds is None else shows[truth.crowd][: len(own.crowds)]
+        showing.append(replace(own, tokens=shows[~truth.crowd], crowd_tokens=crowds))
     return showing
+
+
+def _judged(
+    boxes: Tensor, matching: Tensor, objects: Sequence[Objects], text_mask: Tensor
+) -> Tensor:
+    """Return which pairs of regions and tokens count: not those that a crowd may make right.
+
+    Args:
+        boxes: Of the regions, [B, N, 4], xyxy pixels.
+        matching: The box that each region takes, [B, N], -1 for none.
+        objects: Crowds, per image.
+        text_mask: Boolean [B, M], True where a token is real.
+
+    Returns:
+        Boolean [B, N, M]; [B, 1, M] where no image has a crowd.
+    """
+    real = text_mask[:, None]
+    if not any(own.crowds is not None and len(own.crowds) for own in objects):
+        return real
+    centers = (boxes[..., :2] + boxes[..., 2:]) / 2
+    spared = []
+    for center, own in zip(centers, objects, strict=True):
+        if own.crowds is None or own.crowd_tokens is None:
+            spared.append(real.new_zeros(len(center), real.shape[-1]))
+            continue
+        after = (center[:, None] >= own.crowds[:, :2]).all(-1)
+        inside = after & (center[:, None] <= own.crowds[:, 2:]).all(-1)
+        spared.append((inside.float() @ own.crowd_tokens.float()) > 0)
+    free = matching[..., None] < 0  # What is matched is known to be right.
+    return real & ~(torch.stack(spared) & free)
 
 
 def _mean_over_processes(*values: Tensor) -> list[Tensor]:

@@ -44,7 +44,8 @@ def token_focal_loss(
     Args:
         logits: S, [B, N, M].
         target: T, Boolean [B, N, M].
-        mask: [B, M], True where a token is real; special tokens and separators count as negatives.
+        mask: Boolean [B, N, M], or [B, 1, M] for all regions alike: True where a pair is judged.
+            Special tokens and separators count as negatives.
         alpha: Weight of positives; negatives have 1 - alpha.
         gamma: How strongly well-classified pairs are passed over.
     """
@@ -55,7 +56,7 @@ def token_focal_loss(
     wrong = probability + truth - 2 * probability * truth  # 1 - p_t
     weight = (1 - alpha) + (2 * alpha - 1) * truth
     loss = weight * wrong**gamma * cross_entropy
-    return (loss * mask[:, None]).sum()
+    return (loss * mask).sum()
 
 
 def box_l1_loss(predicted: Tensor, boxes: Tensor, sizes: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ A line has ``filename``, ``height``, ``width`` and ``detection`` (instances of n
 which a ``label_map.json`` beside it names), ``grounding`` (a caption and the regions of its
 phrases), or both. Boxes are xyxy pixels. See Open-GroundingDino's data_format.md and MMDetection's
 ``ODVGDataset``. Regions that lack ``tokens_positive`` have their phrase looked for in the caption.
-The number of a line is the id of its image.
+"iscrowd" of an instance or region is COCO's; other readers do not know it. The number of a line is
+the id of its image.
 """
 
 import json
@@ -34,7 +35,7 @@ class Odvg(Format):
     """Grounding and detection in JSON lines."""
 
     name: ClassVar[str] = "odvg"
-    holds: ClassVar[frozenset[str]] = frozenset({"categories", "captions"})
+    holds: ClassVar[frozenset[str]] = frozenset({"categories", "captions", "crowd"})
 
     def detect(self, path: Path) -> bool:
         """Return whether the first line of a file has detection or grounding of a file name."""
@@ -147,6 +148,8 @@ def _line(record: Record, labels: Mapping[str, int], names: Mapping[int, str]) -
     instances, regions = [], []
     for annotation in record.annotations:
         entry: dict[str, Any] = {"bbox": annotation.box}
+        if annotation.crowd:
+            entry["iscrowd"] = 1
         if annotation.category is not None:
             entry["category"] = names[annotation.category]
             entry["label"] = labels[entry["category"]]

@@ -14,7 +14,7 @@ from glip_pl.data.formats.common.caption_spans import (
 )
 from glip_pl.data.formats.common.checks import note
 from glip_pl.data.formats.common.records import Annotation
-from glip_pl.data.formats.common.values import objects, whole_number
+from glip_pl.data.formats.common.values import is_true, objects, whole_number
 from glip_pl.prompts import Span
 
 NOT_IN_CAPTION = "phrase that is not in its caption"
@@ -45,7 +45,7 @@ def read_instances(
             note(problems, checks.UNKNOWN_CATEGORY, named)
             continue
         for box in _boxes(instance, size, problems, named):
-            annotations.append(Annotation(box, category))
+            annotations.append(Annotation(box, category, crowd=is_true(instance.get("iscrowd", 0))))
     return annotations
 
 
@@ -75,7 +75,9 @@ def read_regions(
         if spans is not None:
             category = _category(region, names)
             for box in _boxes(region, size, problems, named):
-                annotations.append(Annotation(box, category, spans))
+                annotations.append(
+                    Annotation(box, category, spans, crowd=is_true(region.get("iscrowd", 0)))
+                )
     if regions and not annotations:
         note(problems, NO_LINK_LEFT, where)
         return None, []
