@@ -93,7 +93,7 @@ def test_a_file_that_changes_one_thing_of_the_pyramid_keeps_the_others(tmp_path)
 def test_what_is_typed_today_is_what_was_typed_before():
     before = parse(
         *(SHAPES, "--model.tune=lora", "--model.lora.rank=4", "--model.extra_levels=1"),
-        *("--data.replay.data=old.yaml", "--data.replay.share=0.25", "--data.train_weights=null"),
+        *("--data.replay.data=old.yaml", "--data.replay.share=0.25", "--data.scale_by_batch"),
     )
     today = parse(
         SHAPES,
@@ -102,6 +102,7 @@ def test_what_is_typed_today_is_what_was_typed_before():
         "--model.neck.init_args.extra_levels=1",
         "--data.sampling.replay.data=old.yaml",
         "--data.sampling.replay.share=0.25",
+        "--data.sampling.scale_by_batch",
     )
 
     assert before.model == today.model

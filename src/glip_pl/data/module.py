@@ -18,6 +18,9 @@ from glip_pl.data.transforms import Pipeline
 from glip_pl.prompts.tokens import Tokenizer
 from glip_pl.structures import Sample
 
+# Not None, so that each of its options is one of the command line's.
+_ALL_ONCE = Sampling()
+
 
 class GroundingDataModule(LightningDataModule):
     """Training sets, and named sets to validate and test on.
@@ -34,7 +37,7 @@ class GroundingDataModule(LightningDataModule):
         val: dict[str, GroundingDataset],
         test: dict[str, GroundingDataset],
         builder: DatasetBuilder | None = None,
-        sampling: Sampling | None = None,
+        sampling: Sampling = _ALL_ONCE,
         batch_size: int = 4,
         eval_batch_size: int = 8,
         num_workers: int = 0,
@@ -70,7 +73,7 @@ class GroundingDataModule(LightningDataModule):
         self.builder = builder
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.num_workers, self.seed, self.strict = num_workers, seed, strict
-        self.sampling = sampling or Sampling()
+        self.sampling = sampling
         self.train_transform = train_transform or Pipeline(
             short_sides=(480, 560, 640, 720, 800), flip=0.5
         )
