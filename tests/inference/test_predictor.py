@@ -1,5 +1,6 @@
 """The Python API: the same boxes however they are asked for, and clear words for bad input."""
 
+import math
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -189,6 +190,23 @@ def test_thresholds_of_a_calibration_are_used_unless_overridden():
     assert set(found.names) == {"blue square"}
     found = calibrated.predict(IMAGES[0], PROMPT, threshold=0.0, best_only=False)[0]
     assert set(found.names) == {"red circle", "blue square"}
+
+
+def test_scores_of_a_calibrated_model_are_probabilities_also_when_it_was_saved(tmp_path):
+    known = random_weights(score_temperature=2.0, score_shift=0.5)
+    Predictor(known, device=torch.device("cpu")).save(tmp_path / "saved")
+
+    found = glip_pl.load(tmp_path / "saved", device="cpu").probabilities(torch.tensor([0.5, 0.9]))
+
+    # logit(0.9) = ln 9, half of which is ln 3.
+    sure = 3 * math.exp(0.5)
+    expected = torch.tensor([1 / (1 + math.exp(-0.5)), sure / (1 + sure)])
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_model_that_was_not_calibrated_knows_no_probabilities(late):
+    with pytest.raises(ValueError, match="was not calibrated; run: glip calibrate"):
+        late.probabilities(torch.tensor([0.5]))
 
 
 def test_one_thing_has_one_name_unless_all_are_asked_for(late):

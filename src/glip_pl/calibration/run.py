@@ -79,7 +79,9 @@ def calibrate_weights(
 def keep_thresholds(weights: str, record: dict[str, Any]) -> None:
     """Store a calibration with the weights, which are whole or as before at any moment."""
     thresholds = {name: round(t["value"], 4) for name, t in record["thresholds"].items()}
-    kept = {"thresholds": thresholds, "calibration": record}
+    found = record["temperature"]
+    scores = {"score_temperature": found["temperature"], "score_shift": found["shift"]}
+    kept = {"thresholds": thresholds, **scores, "calibration": record}
     path = Path(weights)
     if path.is_dir():
         about = path / ABOUT

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from glip_pl.inference.asked import one_each
 from glip_pl.inference.hints import hints
@@ -15,6 +16,8 @@ from glip_pl.prompts.compiled import CompiledPrompt
 from glip_pl.prompts.request import compile_request
 from glip_pl.prompts.tokens import Tokenizer
 from glip_pl.weights import About, Weights, write_folder
+
+_NO_LOGIT = 1e-6  # Scores so near to 0 or 1 have none.
 
 
 class OpenedModel:
@@ -62,6 +65,23 @@ class OpenedModel:
         """
         given = one_each(prompt, count)
         return [p if isinstance(p, CompiledPrompt) else self.compile(p, caption) for p in given]
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Return how likely boxes with such scores are right, [D], as `glip calibrate` found it.
+
+        Args:
+            scores: Of a result, [D].
+
+        Raises:
+            ValueError: The weights were never calibrated.
+        """
+        if not self.about.score_temperature:
+            raise ValueError(
+                f"{self._source} was not calibrated; run: glip calibrate --weights=WEIGHTS "
+                "--data=DATA"
+            )
+        logits = torch.logit(scores, eps=_NO_LOGIT)
+        return torch.sigmoid(logits / self.about.score_temperature + self.about.score_shift)
 
     def save(self, folder: str | Path) -> None:
         """Write the model as a folder of weights that `load` reads.
