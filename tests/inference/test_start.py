@@ -8,7 +8,8 @@ from helpers import write_image
 from models import random_weights, write_checkpoint
 
 SLOW = ("torch._dynamo", "sympy", "torchvision", "transformers", "pytorch_lightning", "scipy")
-OF_FILES = ("huggingface_hub", "rich", "webdataset", "pycocotools")
+SLOW += ("torchmetrics", "albumentations")
+OF_FILES = ("huggingface_hub", "rich", "webdataset", "pycocotools", "jsonargparse")
 
 
 @pytest.mark.parametrize("fusion", ["late.LateFusion", "deep.DeepFusion"])

@@ -1,6 +1,6 @@
 """The Python API: a model from anywhere, and what it finds in images and videos."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +115,9 @@ class Predictor(OpenedModel):
         )
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} must be a positive number")
-        given = self._listed(images)
+        given: list[ImageLike | EncodedImage] = (
+            [images] if isinstance(images, EncodedImage) else listed(images)
+        )
         prompts = self.prompts(prompt, len(given), caption)
         # What is encoded already has a size of its own and joins no batch.
         plain = {k: i for k, i in enumerate(given) if not isinstance(i, EncodedImage)}
@@ -208,34 +210,33 @@ class Predictor(OpenedModel):
             )
         return map_words(self.network, encoded, asked)
 
-    def _listed(
-        self, images: ImageLike | EncodedImage | Sequence[ImageLike | EncodedImage]
-    ) -> list[ImageLike | EncodedImage]:
-        if isinstance(images, EncodedImage):
-            return [images]
-        return listed(images)
-
     def _of_encoded(self, image: EncodedImage, prompt: CompiledPrompt, options: Options) -> Result:
         if options.tile is not None:
             raise ValueError("an encoded image has no windows; pass the image itself with tile=")
         found = self.network.detect_encoded(image.features, image.view, prompt, options)
-        return Result.of_detections(
-            found,
-            prompt.names,
-            size=image.view.original_size,
-            source=image.source,
-            load_pixels=image.load_pixels,
-        )
+        place = image.view.original_size, image.source, image.load_pixels
+        return self._named(found, prompt, *place)
 
     def _shown(
         self, found: Detections, prompt: CompiledPrompt, pixels: np.ndarray, source: str | None
     ) -> Result:
+        size = (pixels.shape[0], pixels.shape[1])
+        return self._named(found, prompt, size, source, loader(pixels, source))
+
+    def _named(
+        self,
+        found: Detections,
+        prompt: CompiledPrompt,
+        size: tuple[int, int],
+        source: str | None,
+        load_pixels: Callable[[], np.ndarray],
+    ) -> Result:
         return Result.of_detections(
-            found,
-            prompt.names,
-            size=(pixels.shape[0], pixels.shape[1]),
+            *(found, prompt.names),
+            size=size,
             source=source,
-            load_pixels=loader(pixels, source),
+            load_pixels=load_pixels,
+            notes=self.hints(prompt),
         )
 
     def _of_frames(

@@ -1,7 +1,7 @@
 """What was found in one image, and the same in the forms of other libraries."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -30,6 +30,7 @@ class Result:
         size: (height, width) of the image.
         source: Path or URL of the image, where it has one.
         load_pixels: Returns the image, uint8 [H, W, 3].
+        notes: What to know of the answer, such as names that the model was not trained on.
     """
 
     boxes: Tensor
@@ -40,6 +41,7 @@ class Result:
     size: tuple[int, int]
     source: str | None
     load_pixels: Callable[[], np.ndarray]
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of_detections(
@@ -50,17 +52,26 @@ class Result:
         size: tuple[int, int],
         source: str | None,
         load_pixels: Callable[[], np.ndarray],
+        notes: Sequence[str] = (),
     ) -> Self:
         """Name the detections of an image, boxes [D, 4] in its pixels."""
         names = tuple(UNKNOWN if k < 0 else phrases[k] for k in found.phrases.tolist())
         labelled = found.boxes, found.scores, found.phrases, names
-        return cls(*labelled, phrases=phrases, size=size, source=source, load_pixels=load_pixels)
+        return cls(
+            *labelled,
+            phrases=phrases,
+            size=size,
+            source=source,
+            load_pixels=load_pixels,
+            notes=tuple(notes),
+        )
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def __repr__(self) -> str:
-        return f"Result({self.source or 'image'}: {self.summary() or 'nothing'})"
+        told = "; ".join([self.summary() or "nothing", *self.notes])
+        return f"Result({self.source or 'image'}: {told})"
 
     def of(self, source: str) -> "Result":
         """Return the same with another source."""
