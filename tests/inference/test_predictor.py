@@ -137,6 +137,9 @@ def test_a_file_is_read_and_named(late, tmp_path):
         (np.full((9, 9, 3), np.nan), "from 0 to 1"),
         (torch.zeros(9, 9, 3), r"image.permute\(2, 0, 1\)"),
         (torch.zeros(2), "is no image"),
+        (torch.zeros(3, 9, 9, device="meta"), "without data"),
+        (torch.zeros(3, 9, 9).to_sparse(), "to_dense"),
+        ("a" * 5000, "cannot read the image"),
         ("http://example.org/a.jpg", "pass urls=True"),
         ("nowhere.jpg", "no such file"),
         (".", "it is a folder"),
@@ -173,6 +176,12 @@ def test_what_is_no_prompt_is_refused(late, prompt, message):
         {"overlap": 1.0},
         {"batch_size": 0},
         {"max_detections": 0},
+        {"threshold": "high"},
+        {"nms_iou": None},
+        {"tile": "a"},
+        {"max_side": 1.5},
+        {"max_detections": 1.5},
+        {"batch_size": 2.5},
     ],
 )
 def test_an_option_out_of_range_is_named(late, option):

@@ -1,6 +1,6 @@
 """Images with the work done that needs no text, and how their pixels are found again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 
 from glip_pl.fusion import PyramidFeatures
 from glip_pl.inference.batching import View
-from glip_pl.inference.pixels import as_pixels
+from glip_pl.inference.pixels import ImageLike, as_pixels, listed
 
 
 @dataclass(frozen=True)
@@ -34,3 +34,16 @@ def loader(pixels: np.ndarray, source: str | None) -> Callable[[], np.ndarray]:
     if source is not None and Path(source).is_file():
         return partial(as_pixels, source)
     return lambda: pixels
+
+
+def all_listed(
+    images: ImageLike | EncodedImage | Sequence[ImageLike | EncodedImage],
+) -> list[ImageLike | EncodedImage]:
+    """Return images, encoded or not, one or many, as a list.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if isinstance(images, EncodedImage):
+        return [images]
+    return listed(images)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,9 +43,16 @@ class Options:
     overlap: float = 0.2
 
     def __post_init__(self) -> None:
+        for name in ("nms_iou", "overlap"):
+            _insist(name, getattr(self, name), (int, float), "a number")
+        for name in ("max_detections", "short_side", "max_side", "tile"):
+            if (given := getattr(self, name)) is not None or name == "max_detections":
+                _insist(name, given, int, "a whole number")
         values = [self.threshold] if not isinstance(self.threshold, Mapping) else []
         values += list(self.threshold.values()) if isinstance(self.threshold, Mapping) else []
         for value in values:
+            if value is not None:
+                _insist("threshold", value, (int, float), "a number, or one for each name")
             if value is not None and not 0 <= value <= 1:
                 raise ValueError(f"threshold={value} is no score; give a number from 0 to 1")
         if not 0 < self.nms_iou <= 1:
@@ -77,3 +85,13 @@ class Options:
             nms_iou=self.nms_iou,
             max_detections=self.max_detections,
         )
+
+
+def _insist(name: str, value: Any, kinds: type | tuple[type, ...], wanted: str) -> None:
+    """Refuse a value of another kind.
+
+    Raises:
+        ValueError: It is one.
+    """
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise ValueError(f"{name}={value!r} is of type {type(value).__name__}; give {wanted}")

@@ -73,7 +73,12 @@ def listed(images: ImageLike | Sequence[T]) -> list[ImageLike | T]:
 
 def _read(path: Path) -> np.ndarray:
     # Opening a pipe or a device would wait for ever.
-    if path.exists() and not path.is_file():
+    try:
+        special = path.exists() and not path.is_file()
+    except OSError as error:  # A name that no file can have.
+        name = f"{str(path)[:40]}..."
+        raise ValueError(f"cannot read the image {name!r}: {error.strerror}") from error
+    if special:
         kind = "a folder" if path.is_dir() else "no regular file"
         raise ValueError(f"cannot read the image {str(path)!r}: it is {kind}; give an image file")
     return read_image(path)
@@ -96,8 +101,14 @@ def _of_tensor(image: Tensor) -> np.ndarray:
             f"a tensor of shape {list(image.shape)} is no image; give [3, H, W] or [1, H, W], or a "
             "list of them; for [H, W, 3] give image.permute(2, 0, 1)"
         )
+    if image.is_meta or image.is_quantized or image.layout != torch.strided:
+        raise ValueError(
+            "a tensor without data, quantized or sparse is no image; give image.dequantize() or "
+            "image.to_dense()"
+        )
     array = image.detach().cpu()
-    array = array.float() if array.dtype in (torch.bfloat16, torch.float16) else array
+    # NumPy knows no floats of other than two, four and eight bytes.
+    array = array.float() if array.is_floating_point() else array
     return _of_array(array.permute(1, 2, 0).numpy())
 
 

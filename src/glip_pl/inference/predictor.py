@@ -10,11 +10,11 @@ from glip_pl.data.collate import pad_images
 from glip_pl.fusion import TextFeatures
 from glip_pl.inference.asked import PromptLike
 from glip_pl.inference.batching import View
-from glip_pl.inference.encoded import EncodedImage, loader
+from glip_pl.inference.encoded import EncodedImage, all_listed, loader
 from glip_pl.inference.network import Precision
 from glip_pl.inference.opened import OpenedModel
 from glip_pl.inference.options import Options
-from glip_pl.inference.pixels import ImageLike, as_pixels, listed, source_of
+from glip_pl.inference.pixels import ImageLike, as_pixels, source_of
 from glip_pl.inference.result import Result
 from glip_pl.inference.video import frames
 from glip_pl.inference.word_map import WordMap, map_words
@@ -113,11 +113,9 @@ class Predictor(OpenedModel):
             tile=tile,
             overlap=overlap,
         )
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size} must be a positive number")
-        given: list[ImageLike | EncodedImage] = (
-            [images] if isinstance(images, EncodedImage) else listed(images)
-        )
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size={batch_size!r} must be a positive whole number")
+        given = all_listed(images)
         prompts = self.prompts(prompt, len(given), caption)
         # What is encoded already has a size of its own and joins no batch.
         plain = {k: i for k, i in enumerate(given) if not isinstance(i, EncodedImage)}
@@ -220,7 +218,7 @@ class Predictor(OpenedModel):
     def _shown(
         self, found: Detections, prompt: CompiledPrompt, pixels: np.ndarray, source: str | None
     ) -> Result:
-        size = (pixels.shape[0], pixels.shape[1])
+        size = pixels.shape[0], pixels.shape[1]
         return self._named(found, prompt, size, source, loader(pixels, source))
 
     def _named(

@@ -166,7 +166,11 @@ class Result:
             raise ValueError(f"{str(path)!r} is the image itself; save the picture elsewhere")
         if target.suffix.lower() not in Image.registered_extensions():
             raise ValueError(f"{str(path)!r} has no suffix of a picture; use .jpg or .png")
-        self.plot().save(target)
+        try:
+            self.plot().save(target)
+        except OSError as error:
+            reason = error.strerror or error
+            raise ValueError(f"{str(path)!r} cannot be written ({reason}); correct it") from error
 
     def _rows(self) -> list[tuple[str, float, list[float]]]:
         return list(zip(self.names, self.scores.tolist(), self.boxes.tolist(), strict=True))
