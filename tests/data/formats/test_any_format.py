@@ -100,6 +100,30 @@ def test_grounding_gives_the_same_samples_from_every_format(tmp_path, form):
     ]
 
 
+@pytest.mark.parametrize("form", ["odvg", "cvat", "label_studio"])
+def test_images_may_lie_where_nobody_would_look(tmp_path, form):
+    FORMATS[form].write({"train": detection_set(tmp_path)}, tmp_path / "set")
+    elsewhere = tmp_path / "far/away"
+    elsewhere.parent.mkdir()
+    (tmp_path / "set/images").rename(elsewhere)
+    (tmp_path / "source").rename(tmp_path / "gone")
+
+    dataset = CategoryDetection("set", images="far/away", format=form)
+    dataset.load(tmp_path)
+
+    assert [record.file_name for record in dataset.records] == ["a.png", "b.png"]
+    assert dataset.problems == {}
+
+
+def test_captions_may_lie_away_from_their_images(tmp_path):
+    write_image(tmp_path / "far/away/a.png", 40, 60)
+    (tmp_path / "captions.tsv").write_text("a.png\ta dog\n")
+
+    found = FORMATS["captions"].read_with_images(tmp_path / "captions.tsv", tmp_path / "far/away")
+
+    assert [record.caption for record in found["all"].records] == ["a dog"]
+
+
 def test_referring_expressions_are_read_from_the_files_of_refcoco(tmp_path):
     box = Annotation((1, 2, 11, 22), tokens_positive=((0, 7),))
     record = Record(1, "a.png", (40, 60), (box,), "the man")

@@ -21,7 +21,7 @@ from glip_pl.data.formats.common.caption_spans import NO_CAPTION
 from glip_pl.data.formats.common.checks import note
 from glip_pl.data.formats.common.image_files import IMAGE_SUFFIXES, place_images, read_sizes
 from glip_pl.data.formats.common.json_lines import first_object, json_lines
-from glip_pl.data.formats.common.paths import ImageFolder, sources, split_of
+from glip_pl.data.formats.common.paths import FolderFinder, ImageFolder, sources, split_of
 from glip_pl.data.formats.common.records import AnnotationSet, Format, Record, Splits
 from glip_pl.data.formats.common.spool import Spool
 
@@ -62,6 +62,13 @@ class Captions(Format):
         if not folders:
             sources(path, _SUFFIXES, _has_pairs, needed=self.name)
         return Splits({split: partial(_read_texts, folder) for split, folder in folders.items()})
+
+    def read_with_images(self, path: Path, images: Path) -> Mapping[str, AnnotationSet]:
+        """Read tables or JSON lines whose images lie in a named folder; texts lie beside theirs."""
+        files = sources(path, _SUFFIXES, _has_pairs)
+        if not files:
+            return self.read(path)
+        return Splits({split: partial(_read_pairs, file, images) for split, file in files.items()})
 
     def write(self, sets: Mapping[str, AnnotationSet], path: Path) -> None:
         """Write ``annotations/SPLIT.jsonl`` and the images.
@@ -127,10 +134,10 @@ def _columns(row: Sequence[str]) -> tuple[int, int, bool] | None:
     return (files[0], 1 - files[0], False) if len(row) == 2 and len(files) == 1 else None
 
 
-def _read_pairs(file: Path) -> AnnotationSet:
+def _read_pairs(file: Path, images: Path | None = None) -> AnnotationSet:
     problems: Problems = {}
     first = (image for _, image, _, _ in _pairs(file, {}))
-    folder = ImageFolder.near(file, first, problems)
+    folder = FolderFinder(file, only=images)(first, problems)
     return _joined(_pairs(file, problems), folder)
 
 

@@ -17,7 +17,7 @@ from glip_pl.data.formats.common import checks
 from glip_pl.data.formats.common.checks import checked_box, note
 from glip_pl.data.formats.common.detection_sets import all_names, as_detection, folder_split
 from glip_pl.data.formats.common.image_files import place_images
-from glip_pl.data.formats.common.paths import ImageFolder, sources
+from glip_pl.data.formats.common.paths import FolderFinder, sources
 from glip_pl.data.formats.common.records import Annotation, AnnotationSet, Format, Record
 from glip_pl.data.formats.common.text_files import decode, is_readable
 from glip_pl.data.formats.common.values import WRONG, size_of, whole_number
@@ -52,17 +52,11 @@ class Cvat(Format):
             ValueError: There is none, it cannot be read, or it is of a video, whose frames have no
                 names.
         """
-        files = sources(path, (".xml",), _is_cvat, needed=self.name)
-        sets: dict[str, AnnotationSet] = {}
-        for split, file in files.items():
-            for subset, found in _read_file(file).items():
-                name = subset or split
-                if name in sets:
-                    raise ValueError(
-                        f"{str(path)!r} has the subset {name!r} in several files; pass one of them"
-                    )
-                sets[name] = found
-        return sets
+        return _read_files(path, None)
+
+    def read_with_images(self, path: Path, images: Path) -> Mapping[str, AnnotationSet]:
+        """Read the same files, whose images lie in a named folder."""
+        return _read_files(path, images)
 
     def write(self, sets: Mapping[str, AnnotationSet], path: Path) -> None:
         """Write ``annotations.xml`` and ``images``; the split of an image is its subset."""
@@ -85,7 +79,21 @@ def _is_cvat(file: Path) -> bool:
     return "<annotations" in head and ("<image " in head or "<track " in head or "<meta" in head)
 
 
-def _read_file(file: Path) -> dict[str, AnnotationSet]:
+def _read_files(path: Path, images: Path | None) -> dict[str, AnnotationSet]:
+    files = sources(path, (".xml",), _is_cvat, needed=Cvat.name)
+    sets: dict[str, AnnotationSet] = {}
+    for split, file in files.items():
+        for subset, found in _read_file(file, images).items():
+            name = subset or split
+            if name in sets:
+                raise ValueError(
+                    f"{str(path)!r} has the subset {name!r} in several files; pass one of them"
+                )
+            sets[name] = found
+    return sets
+
+
+def _read_file(file: Path, images_at: Path | None) -> dict[str, AnnotationSet]:
     """Read the images of a file by subset, "" where they have none."""
     document = read_images(file)
     problems: Problems = {}
@@ -100,7 +108,7 @@ def _read_file(file: Path) -> dict[str, AnnotationSet]:
     names = dict(enumerate(dict.fromkeys(readable), start=1))
     checks.note_same_names(names, problems)
     ids = {name: number for number, name in names.items()}
-    folder = ImageFolder.near(file, written, problems)
+    folder = FolderFinder(file, only=images_at)(written, problems)
     own_ids = None not in numbers and len(set(numbers)) == len(numbers)
     subsets = list[str]()
 

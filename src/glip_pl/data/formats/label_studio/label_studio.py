@@ -23,7 +23,7 @@ from glip_pl.data.formats.common.detection_sets import all_names, as_detection
 from glip_pl.data.formats.common.file_names import plain_name
 from glip_pl.data.formats.common.image_files import IMAGE_SUFFIXES, place_images, read_sizes
 from glip_pl.data.formats.common.json_lists import list_of_objects
-from glip_pl.data.formats.common.paths import ImageFolder, sources
+from glip_pl.data.formats.common.paths import FolderFinder, ImageFolder, sources
 from glip_pl.data.formats.common.records import Annotation, AnnotationSet, Format, Record, Splits
 from glip_pl.data.formats.common.text_files import decode, is_readable
 from glip_pl.data.formats.common.values import objects, whole_number
@@ -64,6 +64,11 @@ class LabelStudio(Format):
         files = sources(path, (".json",), _is_tasks, needed=self.name)
         return Splits({split: partial(_read_file, file) for split, file in files.items()})
 
+    def read_with_images(self, path: Path, images: Path) -> Mapping[str, AnnotationSet]:
+        """Read the same files, whose images lie in a named folder."""
+        files = sources(path, (".json",), _is_tasks, needed=self.name)
+        return Splits({split: partial(_read_file, file, images) for split, file in files.items()})
+
     def write(self, sets: Mapping[str, AnnotationSet], path: Path) -> None:
         """Write ``annotations/SPLIT.json``, the images, and the labels for Label Studio's setup."""
         placed = place_images(as_detection(sets), path / "images")
@@ -98,7 +103,7 @@ def _task(record: Record, names: Mapping[int, str]) -> dict[str, Any]:
     return {"data": {"image": record.file_name}, "annotations": [{"result": regions}]}
 
 
-def _read_file(file: Path) -> AnnotationSet:
+def _read_file(file: Path, images: Path | None = None) -> AnnotationSet:
     problems: Problems = {}
     unread: Counter[str] = Counter()
     tasks = list_of_objects(file)
@@ -109,7 +114,7 @@ def _read_file(file: Path) -> AnnotationSet:
             note(problems, NO_IMAGE, f"task {task.get('id', place)}")
         else:
             names[place], numbers[place] = name, whole_number(task.get("id"))
-    folder, found = _image_files(file, list(names.values()), problems)
+    folder, found = _image_files(FolderFinder(file, only=images), list(names.values()), problems)
     kept = {place: name for place, name in zip(names, found, strict=True) if name is not None}
     sizes = read_sizes([str(folder.path / name) for name in kept.values()])
     headers = dict(zip(kept, sizes, strict=True))
@@ -152,22 +157,22 @@ def _image_of(task: Mapping[str, Any]) -> str | None:
 
 
 def _image_files(
-    file: Path, names: Sequence[str], problems: Problems
+    finder: FolderFinder, names: Sequence[str], problems: Problems
 ) -> tuple[ImageFolder, list[str | None]]:
     """Find each task's image file, by its whole name or as it was called before the upload."""
     plain = [plain_name(name) for name in names]
-    probe = ImageFolder.near(file, plain, {})
+    probe = finder(plain, {})
     if not any(probe.find(name) for name in plain):
         before = [_UPLOADED.sub("", name.rpartition("/")[2]) for name in plain]
         uses = Counter(before)
-        folder = ImageFolder.near(file, before, problems)
+        folder = finder(before, problems)
         found = list[str | None]()
         for name, own in zip(plain, before, strict=True):
             if uses[own] > 1:  # Each may be any of the uploads of this name.
                 note(problems, checks.UNSURE_FILE, name)
             found.append(folder.find(own) if uses[own] == 1 else None)
         return folder, found
-    folder = ImageFolder.near(file, plain, problems)
+    folder = finder(plain, problems)
     return folder, [folder.find(name) for name in plain]
 
 
