@@ -103,7 +103,7 @@ def train(
     """Train one model and test its last state."""
     (whole,) = described["train"]
     images = str((ROOT / described["root"] / "images").absolute())
-    part = {"annotations": str(folder / "part.json"), "images": images}
+    part = {**whole["init_args"], "annotations": str(folder / "part.json"), "images": images}
     sets = [whole] if way == "boxes" else [{**whole, "init_args": part}]
     if way == "taught":
         sets += yaml.safe_load((folder / "labels/data.yaml").read_text())["data"]["train"]
@@ -168,7 +168,8 @@ def table(options: argparse.Namespace) -> Table:
         for seed in options.seeds:
             result = result_of(options.output / f"seed{seed}", way)
             metrics = json.loads(result.read_text())["metrics"] if result else {}
-            found += [100 * value for name, value in metrics.items() if name.endswith("/map")]
+            name = f"test/{options.data}/map"
+            found += [100 * metrics[name]] if name in metrics else []
         mean = f"{statistics.mean(found):.1f}" if found else ""
         shown.add_row(way, *(f"{value:.1f}" for value in found), mean)
     return shown
