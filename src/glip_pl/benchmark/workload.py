@@ -190,7 +190,7 @@ class Train(Workload):
         """Turn off what is random, and compile where asked."""
         self.model.train()
         for module in self.model.modules():
-            for name in ("dropout", "attention_dropout", "p", "share"):
+            for name in ("dropout", "attention_dropout", "p", "probability", "share"):
                 if isinstance(getattr(module, name, None), float):
                     setattr(module, name, 0.0)
         if compiled:
