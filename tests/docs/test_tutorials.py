@@ -42,6 +42,7 @@ SHORT = {
         *SMALL,
     ],
     "test": ["--trainer.limit_test_batches=1", "--data.num_workers=0", "--data.builder=null"],
+    "label": ["--keep=0", "--ignore=0"],  # A small teacher is sure of nothing.
 }
 
 
@@ -82,6 +83,7 @@ def readers_folder(trained_run, shapes_root, tmp_path, monkeypatch):
         write_coco(tmp_path / "my_data", boxes, names={1: "cup"}, file=f"{split}.json")
     write_image(tmp_path / "photo.jpg", 48, 64)
     write_image(tmp_path / "photos/a.jpg", 48, 64)
+    (tmp_path / "captions.tsv").write_text("photos/a.jpg\ta cup on a plate\n")
     shutil.copy(trained_run / "checkpoints/last.ckpt", tmp_path / "best.ckpt")
     dino_oracle.save(dino_oracle.oracle("mm-grounding-dino"), tmp_path / "mm_dino")
     (tmp_path / "old").mkdir()
