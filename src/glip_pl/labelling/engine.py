@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ class Engine:
         Raises:
             ValueError: A shard that is there was made of other images, prompts or weights.
         """
-        weights, asked = self.model.digest(), self._digest()
+        weights, asked = self._weights, self._digest()
         heads = {shard.number: self._head(shard, weights, asked) for shard in shards}
         own = [
             shard
@@ -112,6 +113,11 @@ class Engine:
     def path_of(self, shard: Shard) -> Path:
         """Return the file of a labelled shard."""
         return self.output / SHARDS / f"{shard.number:06d}.jsonl"
+
+    @cached_property
+    def _weights(self) -> str:
+        """Hash of the weights; all of them are read for it, and a cluster runs shard by shard."""
+        return self.model.digest()
 
     def _is_done(self, shard: Shard, head: Head) -> bool:
         path = self.path_of(shard)

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from glip_pl.data.formats.common.image_files import IMAGE_SUFFIXES
 from glip_pl.data.formats.common.tar_files import read_bytes
 from glip_pl.data.upkeep import read_sets
 from glip_pl.labelling.sources import Item, Shard, shards_of
 
-_IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 _TABLES = (".json", ".jsonl", ".csv")
 
 
@@ -65,7 +65,8 @@ def _is_set(path: Path) -> bool:
         return path.suffix.lower() in _TABLES and path.is_file()
     beside = [*path.glob("*"), *path.glob("annotations/*")]
     return any(
-        file.suffix.lower() in _TABLES and not any(file.with_suffix(s).is_file() for s in _IMAGES)
+        file.suffix.lower() in _TABLES
+        and not any(file.with_suffix(s).is_file() for s in IMAGE_SUFFIXES)
         for file in beside
     )
 

@@ -63,7 +63,7 @@ class Captions(Format):
             sources(path, _SUFFIXES, _has_pairs, needed=self.name)
         return Splits({split: partial(_read_texts, folder) for split, folder in folders.items()})
 
-    def read_with_images(self, path: Path, images: Path) -> Mapping[str, AnnotationSet]:
+    def read_with_images(self, path: Path, images: Path | None) -> Mapping[str, AnnotationSet]:
         """Read tables or JSON lines whose images lie in a named folder; texts lie beside theirs."""
         files = sources(path, _SUFFIXES, _has_pairs)
         if not files:

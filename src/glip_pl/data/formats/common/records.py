@@ -149,11 +149,11 @@ class Format(ABC):
             ValueError: The path is not in this form, or cannot be read.
         """
 
-    def read_with_images(self, path: Path, images: Path) -> Mapping[str, AnnotationSet]:
+    def read_with_images(self, path: Path, images: Path | None) -> Mapping[str, AnnotationSet]:
         """Read a path whose images were said to lie in a folder, which need not be near.
 
         By default they are looked for where `read` looks; forms that leave out what is not there
-        look into `images` instead.
+        look into `images` instead, and near the path where that is None.
 
         Raises:
             ValueError: As `read`.

@@ -52,10 +52,10 @@ class Cvat(Format):
             ValueError: There is none, it cannot be read, or it is of a video, whose frames have no
                 names.
         """
-        return _read_files(path, None)
+        return self.read_with_images(path, None)
 
-    def read_with_images(self, path: Path, images: Path) -> Mapping[str, AnnotationSet]:
-        """Read the same files, whose images lie in a named folder."""
+    def read_with_images(self, path: Path, images: Path | None) -> Mapping[str, AnnotationSet]:
+        """Read the same files, whose images may lie in a named folder."""
         return _read_files(path, images)
 
     def write(self, sets: Mapping[str, AnnotationSet], path: Path) -> None:

@@ -61,11 +61,10 @@ class LabelStudio(Format):
         Raises:
             ValueError: No file is in this form, or it cannot be read.
         """
-        files = sources(path, (".json",), _is_tasks, needed=self.name)
-        return Splits({split: partial(_read_file, file) for split, file in files.items()})
+        return self.read_with_images(path, None)
 
-    def read_with_images(self, path: Path, images: Path) -> Mapping[str, AnnotationSet]:
-        """Read the same files, whose images lie in a named folder."""
+    def read_with_images(self, path: Path, images: Path | None) -> Mapping[str, AnnotationSet]:
+        """Read the same files, whose images may lie in a named folder."""
         files = sources(path, (".json",), _is_tasks, needed=self.name)
         return Splits({split: partial(_read_file, file, images) for split, file in files.items()})
 
