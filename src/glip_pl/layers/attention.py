@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glip_pl.layers.attention_blocks import attend_in_blocks
+from glip_pl.layers.device import all_real, cpu_inference, on_cpu
 from glip_pl.layers.precision import at_least_fp32
 from glip_pl.layers.recompute import run_layer
 from glip_pl.layers.stochastic_depth import StochasticDepth
@@ -22,6 +23,10 @@ class BiAttention(nn.Module):
     As in official GLIP the residual starts from the normalised input, so with both gates at zero
     the block applies its two LayerNorms and nothing else. There the text looks at every image
     position, padded ones included; in Grounding DINO at the real ones.
+
+    Official GLIP clamps scores to ±50,000 before the softmax; here they go as they are. That can
+    matter only where two scores that compete are both beyond it: there they become equal, here one
+    of them wins. So large they are where a training diverged, not in a model that detects.
     """
 
     def __init__(
@@ -92,20 +97,16 @@ class BiAttention(nn.Module):
         # Of one dtype: adding bfloat16 to float32 is slow on a CPU.
         gate, bias = self.image_gate.to(image.dtype), self.image_out.bias.to(image.dtype)
         attended = None
-        # In blocks nothing is kept that a gradient needs, and a GPU would wait for each of them.
-        if (
-            image.device.type == "cpu"
-            and not (torch.is_grad_enabled() or self.training or torch.compiler.is_compiling())
-            # Official GLIP updates padded tokens, too.
-            and (image_mask is not None or bool(text_mask.all()))
-        ):
+        # Official GLIP updates padded tokens, too, and blocks leave them out.
+        unpadded = image_mask is not None or all_real(text_mask)
+        if cpu_inference(image) and not self.training and unpadded:
             # Each head's weights sum to one, so that the values can carry the bias, and the gate.
             values_and_bias = gate * (values + bias / self.num_heads)
             masks = text_mask, image_mask
             attended = attend_in_blocks(image, folded, shift, values_and_bias, masks)
         if attended is None:
             # A CPU writes the scores out; elsewhere a fused kernel is faster and needs no room.
-            attend = self._attend if image.device.type == "cpu" else self._attend_fused
+            attend = self._attend if on_cpu(image) else self._attend_fused
             update, pooled, total = attend(image, folded, shift, values, text_mask, image_mask)
             image = image + self.drop_path(gate * (update + bias))
         else:
@@ -169,7 +170,8 @@ class BiAttention(nn.Module):
         """Attend as `_attend`, by kernels that keep no score [N, M] and no value [N, d_attention].
 
         The image looks head by head, so that one update [B, N, d] stands in memory; in training
-        each head is computed again in the backward pass. The text looks with the H * M folded
+        each head is computed again in the backward pass, where the gradient of a token's shift
+        needs the scores of one head, [N, M]. The text looks with the H * M folded
         queries of all heads at one shared key and value, the image itself.
         """
         dropout = self.dropout if self.training else 0.0

@@ -7,6 +7,7 @@ block of them is used up before the next is computed.
 import torch
 from torch import Tensor
 
+from glip_pl.layers.device import all_real
 from glip_pl.layers.precision import at_least_fp32
 
 # Scores computed at a time: small enough for the cache, large enough for the matrix products.
@@ -47,8 +48,8 @@ def attend_in_blocks(
     pooled = exact.new_zeros(batch, heads, tokens, width)
     total = exact.new_zeros(batch, heads, tokens, 1)
     for b in range(batch):
-        real = slice(None) if text_mask[b].all() else text_mask[b]
-        seen = None if image_mask is None or image_mask[b].all() else image_mask[b]
+        real = slice(None) if all_real(text_mask[b]) else text_mask[b]
+        seen = None if image_mask is None or all_real(image_mask[b]) else image_mask[b]
         shares = _attend_image(
             *(image[b], folded[b][:, real], shift[b][:, real], values[b][:, real]),
             *(seen, updated[b]),

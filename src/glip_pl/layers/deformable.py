@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from glip_pl.layers.device import on_cpu
 from glip_pl.layers.precision import at_least_fp32
 from glip_pl.layers.table_convolution import (
     TAPS,
@@ -43,7 +44,7 @@ class SampledMaps:
         if torch.compiler.is_exporting():  # Other runtimes know the convolution, not the table.
             return cls(tuple(maps), None)
         dtype = _dtype(maps[0])
-        if maps[0].device.type != "cpu" and dtype not in (torch.float16, torch.bfloat16):
+        if not on_cpu(maps[0]) and dtype not in (torch.float16, torch.bfloat16):
             return cls(tuple(maps), None)
         rows = [F.pad(x.permute(0, 2, 3, 1).to(dtype), (0, 0, 1, 1, 1, 1)) for x in maps]
         return cls(tuple(maps), torch.cat([x.flatten(0, 2) for x in rows]))
@@ -118,7 +119,7 @@ def deformable_conv2d_maps(
         ]
     dtype = source.table.dtype
     kernel = weight.permute(0, 2, 3, 1).flatten(1)  # [C_o, 9 * C], like the rows of sampled taps
-    convolve = table_convolution if source.table.device.type == "cpu" else gathered_convolution
+    convolve = table_convolution if on_cpu(source.table) else gathered_convolution
     out = convolve(
         source.table,
         torch.cat([_by_position(at_least_fp32(offset)) for offset in offsets]),

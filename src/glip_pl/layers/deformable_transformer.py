@@ -8,6 +8,7 @@ DETR (https://arxiv.org/abs/2010.04159) and Grounding DINO, Sec. 3 and Fig. 2
 import torch
 from torch import Tensor, nn
 
+from glip_pl.layers.device import cpu_inference
 from glip_pl.layers.linear import linear
 from glip_pl.layers.multiscale import CellGrid, DeformableAttention
 from glip_pl.layers.transformer import Attention, Memory
@@ -29,7 +30,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, N, d_model] to the same."""
-        if x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        if not cpu_inference(x):
             return self._update(x)
         blocks = torch.split(x.flatten(0, 1), _BLOCK)
         return torch.cat([self._update(block) for block in blocks]).view(x.shape)

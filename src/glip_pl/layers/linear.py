@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from glip_pl.layers.device import cpu_inference
+
 Activation = Literal["none", "gelu", "relu"]
 _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "none": lambda x: x,
@@ -31,7 +33,7 @@ def linear(layer: nn.Linear, x: Tensor, *, activation: Activation = "none") -> T
         [..., out_features], under autocast in its dtype.
     """
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-    if x.device.type == "cpu" and not _wants_plain() and _has_fused(dtype):
+    if cpu_inference(x) and _has_fused(dtype):
         with torch.autocast("cpu", enabled=False):
             weight, bias = layer.weight.to(dtype), layer.bias.to(dtype)
             # The operator that torch.compile turns a linear layer into.
@@ -41,10 +43,6 @@ def linear(layer: nn.Linear, x: Tensor, *, activation: Activation = "none") -> T
         return fused
     out: Tensor = layer(x)
     return _ACTIVATIONS[activation](out)
-
-
-def _wants_plain() -> bool:
-    return torch.is_grad_enabled() or torch.compiler.is_compiling()
 
 
 def _has_fused(dtype: torch.dtype) -> bool:

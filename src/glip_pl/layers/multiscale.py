@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from glip_pl.layers.device import all_real, on_cpu
 from glip_pl.layers.positions import cell_mask
 from glip_pl.layers.precision import at_least_fp32
 from glip_pl.layers.table_sampling import Table, sample_table
@@ -27,7 +28,7 @@ class CellGrid:
         sizes: (height, width) of each level in cells.
         mask: Boolean [B, N], True where a cell holds a real pixel; finest level first.
         extent: (width, height) of the real part of each level in cells, [B, L, 2], float.
-        whole: Whether no cell is padding.
+        whole: Whether no cell is known to be padding.
     """
 
     sizes: tuple[tuple[int, int], ...]
@@ -47,7 +48,7 @@ class CellGrid:
         )
         mask = torch.cat([m.flatten(1) for m in masks], dim=1)
         sizes = tuple((level.shape[2], level.shape[3]) for level in levels)
-        return cls(sizes, mask, extent.float(), bool(mask.all()))
+        return cls(sizes, mask, extent.float(), all_real(mask))
 
     def centres(self) -> Tensor:
         """Locate the centre of every cell, (x, y) in fractions of the real image, [B, N, 2]."""
@@ -74,8 +75,10 @@ class CellGrid:
 
     def levels(self) -> Tensor:
         """Name the level of every cell, [N]."""
-        counts = torch.tensor([h * w for h, w in self.sizes], device=self.extent.device)
-        return torch.arange(len(self.sizes), device=counts.device).repeat_interleave(counts)
+        # Filled in, not copied from the host: a GPU would wait for the copy.
+        numbered = enumerate(height * width for height, width in self.sizes)
+        device = self.extent.device
+        return torch.cat([torch.full((count,), k, device=device) for k, count in numbered])
 
 
 class DeformableAttention(nn.Module):
@@ -142,7 +145,7 @@ class DeformableAttention(nn.Module):
         if reference.shape[-1] == 4:
             offsets = offsets * (around[..., 2:] * extent * (0.5 / self.num_points))
         places = torch.addcmul(offsets - 0.5, around[..., :2], extent)
-        if values.device.type == "cpu" and not torch.compiler.is_compiling():
+        if on_cpu(values) and not torch.compiler.is_compiling():
             read = sample_table(Table.of(values, grid.sizes, self.num_heads), places, weights)
         else:
             read = sample_maps(values, grid.sizes, places, weights)
@@ -173,8 +176,8 @@ def sample_maps(
     read = values.new_zeros(batch * heads, values.shape[-1] // heads, queries)
     for level, ((height, width), part) in enumerate(zip(sizes, parts, strict=True)):
         maps = part.reshape(*part.shape[:2], heads, -1).permute(0, 2, 3, 1).flatten(0, 1)
-        size = places.new_tensor([width, height])
-        where = (2 * places[:, :, :, level] + 1) / size - 1
+        x, y = places[:, :, :, level].unbind(-1)
+        where = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], -1)
         sampled = F.grid_sample(
             maps.reshape(*maps.shape[:2], height, width),
             where.transpose(1, 2).flatten(0, 1).to(values.dtype),

@@ -105,6 +105,7 @@ def interleaved_sines(positions: Tensor, width: int, temperature: float) -> Tens
     angles = positions[..., None] * (2 * math.pi / temperature**exponent)
     waves = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)
     if positions.shape[-1] > 1:
-        order = [1, 0, *range(2, positions.shape[-1])]
-        waves = waves[..., order, :]
+        # Cut and joined: a list of places would be copied to a GPU, which would wait for it.
+        x, y, others = waves[..., :1, :], waves[..., 1:2, :], waves[..., 2:, :]
+        waves = torch.cat([y, x, others], dim=-2)
     return waves.flatten(-2)

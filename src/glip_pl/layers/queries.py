@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from glip_pl.layers.device import all_real
+
 
 def seen_by(real: Tensor, added: Tensor | None) -> Tensor | None:
     """Mark which query sees which.
@@ -17,7 +19,7 @@ def seen_by(real: Tensor, added: Tensor | None) -> Tensor | None:
     Returns:
         Boolean [B, Q + E, Q + E]; None where all see all.
     """
-    if added is None and bool(real.all()):
+    if added is None and all_real(real):
         return None
     count = 0 if added is None else added.shape[1]
     sees = F.pad(real, (0, count))[:, None].repeat(1, real.shape[1] + count, 1)

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from glip_pl.layers.device import all_real
+
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "gelu_new": partial(F.gelu, approximate="tanh"),
@@ -103,7 +105,7 @@ class Bert(nn.Module):
         """
         seen = mask[:, None, None] if mask.ndim == 2 else mask[:, None]
         # Attention without a mask is faster; a graph must keep it, since other captions come.
-        unmasked = not torch.compiler.is_compiling() and mask.ndim == 2 and bool(mask.all())
+        unmasked = mask.ndim == 2 and all_real(mask)
         hidden: Tensor = self.embeddings(ids, places)
         layers: Any = self.encoder["layer"]
         for layer in layers:
