@@ -1,9 +1,12 @@
 import math
 import re
+from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 import torch
 from helpers import REFERENCE
+from pytorch_lightning.callbacks import Timer
 from torch import nn
 
 from fusion_plugins.late import LateFusion
@@ -11,7 +14,8 @@ from glip_pl.backbones import SwinBackbone
 from glip_pl.backbones.fpn import FPN
 from glip_pl.commands.grounding_cli import GroundingCLI
 from glip_pl.head import GroundingHead
-from glip_pl.training.optim import Cosine, OptimizerSettings, Steps
+from glip_pl.training.budget import CoreSeconds, core_seconds, time_spent
+from glip_pl.training.optim import Cosine, OptimizerSettings, Steps, configured
 
 
 def test_cosine_falls_from_one_to_the_final_factor():
@@ -122,3 +126,41 @@ def test_steps_are_fused_where_lightning_can_clip_their_gradients(
 
     assert cli.trainer.gradient_clip_val == 1
     assert [g["fused"] for g in cli.trainer.optimizers[0].param_groups] == [fused] * 6
+
+
+class Stopwatch(Timer):
+    elapsed = 0.0
+
+    def time_elapsed(self, stage=None):
+        return self.elapsed
+
+
+def limited_to(timer):
+    return SimpleNamespace(
+        callbacks=[timer],
+        strategy=SimpleNamespace(broadcast=lambda spent: spent),
+        estimated_stepping_batches=float("inf"),
+        precision_plugin=None,
+    )
+
+
+def test_the_schedule_ends_with_the_time_of_a_run_that_has_no_other_limit():
+    timer = Stopwatch(timedelta(minutes=10))
+    weight = nn.Parameter(torch.zeros(2, 2))
+    settings = OptimizerSettings(lr=1.0, warmup_steps=0)
+    found = configured([{"params": [weight]}], settings, Cosine(final=0.0), limited_to(timer))
+    rates = []
+    for timer.elapsed in (300, 600):
+        found["optimizer"].step()
+        found["lr_scheduler"]["scheduler"].step()
+        rates += found["lr_scheduler"]["scheduler"].get_last_lr()
+
+    assert rates == pytest.approx([0.5, 0.0])
+
+
+def test_core_seconds_count_the_work_and_not_the_wait():
+    timer = CoreSeconds(10.0, since=core_seconds() - 4.0)
+    trainer = limited_to(timer)
+
+    assert time_spent(trainer) == pytest.approx(0.4, abs=0.1)
+    assert time_spent(limited_to(Timer())) == 0.0

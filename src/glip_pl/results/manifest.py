@@ -30,7 +30,7 @@ from glip_pl.inference.postprocess import PostProcess
 from glip_pl.results.predictions import Seen
 from glip_pl.system.download import file_sha256
 from glip_pl.system.machine import device_name
-from glip_pl.training.task import GroundingTask
+from glip_pl.training.evaluation import Evaluated
 from glip_pl.weights import hashes
 
 PACKAGES = (
@@ -96,7 +96,7 @@ def protocol(
     }
 
 
-def circumstances(trainer: Trainer, task: GroundingTask) -> dict[str, Any]:
+def circumstances(trainer: Trainer, task: Evaluated) -> dict[str, Any]:
     """Describe the model of a run and what it ran on; a record for JSON."""
     # NumPy, which hashes the bytes, does not know bf16.
     state = {
@@ -191,7 +191,7 @@ def _hashable(value: Tensor) -> Tensor:
     return value.view(torch.int16) if value.dtype == torch.bfloat16 else value
 
 
-def _configuration(trainer: Trainer, task: GroundingTask) -> dict[str, Any]:
+def _configuration(trainer: Trainer, task: Evaluated) -> dict[str, Any]:
     """Return all options of a run of the command line, or of the model where Python started it."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, SaveConfigCallback):

@@ -22,7 +22,7 @@ from glip_pl.results.manifest import circumstances, protocol
 from glip_pl.results.predictions import FILE, Seen, image_records, write_predictions
 from glip_pl.structures import Batch, Detections, Question, Truth
 from glip_pl.system.download import file_sha256
-from glip_pl.training.task import GroundingTask
+from glip_pl.training.evaluation import Evaluated
 
 RESULTS = "results.json"
 
@@ -64,7 +64,7 @@ class SaveResults(Callback):
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write both files into the log directory; an AP over no box at all is null."""
-        assert isinstance(pl_module, GroundingTask)
+        assert isinstance(pl_module, Evaluated)
         seen, captions = self._gathered()
         # All processes must ask for the directory: the first one tells the others.
         data, directory = _data(trainer), Path(trainer.log_dir or trainer.default_root_dir)

@@ -49,11 +49,13 @@ class Evaluated(LightningModule):
     """A Lightning module that detects, and is scored on the sets of its data module.
 
     Attributes:
+        model: What learns.
         detector: Finds what the prompts of a batch name.
         metrics: One for every evaluation set.
         results: What the last evaluation gave, by ``kind/set/name``.
     """
 
+    model: nn.Module
     detector: Detector
 
     def __init__(self) -> None:

@@ -1,4 +1,8 @@
-"""Learning rates: one per part of the model, with a warm-up and a schedule over the whole run."""
+"""Learning rates: one per part of the model, with a warm-up and a schedule over the whole run.
+
+A run ends after epochs, steps (`trainer.max_steps`) or a time (`trainer.max_time`), whichever comes
+first, and its schedule ends with it.
+"""
 
 import math
 from abc import ABC, abstractmethod
@@ -12,6 +16,8 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+from glip_pl.training.budget import time_spent
 
 
 class Schedule(ABC):
@@ -182,7 +188,7 @@ def configured(
     total = trainer.estimated_stepping_batches
 
     def factor(step: int) -> float:
-        return settings.warmup(step) * schedule(step / total)
+        return settings.warmup(step) * schedule(max(step / total, time_spent(trainer)))
 
     scheduler = LambdaLR(optimizer, factor)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

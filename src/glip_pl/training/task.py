@@ -65,6 +65,8 @@ class GroundingTask(Evaluated):
             queries for denoising.
     """
 
+    model: GLIP
+
     def __init__(
         self,
         backbone: Backbone,
