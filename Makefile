@@ -125,7 +125,7 @@ compare: $(VENV)/.ready ## Compare the test runs of RUNS="folder folder"
 	$(GLIP) compare $(call several,RUNS) $(MORE)
 
 benchmark: $(VENV)/.ready $(VENV)/.ready-small ## Time MODEL=glip_t, CKPT or WEIGHTS by stages
-	$(GLIP) benchmark $(if $(value CKPT)$(value WEIGHTS),$(TRAINED),$(if $(filter-out tiny,$(value MODEL)),$(call option,model,MODEL))) $(MORE)
+	$(GLIP) benchmark $(if $(value CKPT)$(value WEIGHTS),$(TRAINED),$(if $(filter-out tiny,$(value MODEL)),$(call option,model,MODEL)) $(call option,fusion,FUSION)) $(MORE)
 
 parity: $(VENV)/.ready $(VENV)/.ready-small ## Compare with official GLIP's values in GOLDEN
 	$(if $(value GOLDEN),,@echo "pass GOLDEN=folder of values that official GLIP computed"; exit 2)

@@ -3,6 +3,7 @@
 import pytest
 from parity import dino_oracle as small
 
+from glip_pl.benchmark.limits import Limits
 from glip_pl.benchmark.pairs import PairReport, show_pairs, time_pairs
 from glip_pl.benchmark.published import ARCHITECTURES
 from glip_pl.benchmark.run import Asked
@@ -45,7 +46,9 @@ def test_an_image_with_fewer_cells_than_queries_is_refused(folder):
 
 
 def test_the_ratio_is_the_median_over_the_pairs():
-    report = PairReport({}, [(1.0, 3.0), (1.0, 9.0), (2.0, 8.0)], (1, 1), 1, None, MACHINE)
+    report = PairReport(
+        {}, [(1.0, 3.0), (1.0, 9.0), (2.0, 8.0)], (1, 1), 1, None, MACHINE, Limits(1.0, 1.0)
+    )
 
     assert report.ratio() == 4
 

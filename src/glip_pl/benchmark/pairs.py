@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from glip_pl.benchmark.equality import Comparison, compare
+from glip_pl.benchmark.limits import Limits, measure_limits
 from glip_pl.benchmark.measure import StageTimes, end_peak, start_peak
 from glip_pl.benchmark.oracle import Oracle, in_transformers
 from glip_pl.benchmark.run import Asked, machine, workload_of
@@ -29,6 +30,7 @@ class PairReport:
         comparison: How far the outputs of the first prompt are apart, with the same cells as
             queries; None for training steps, whose losses differ.
         machine: What it ran on.
+        limits: What that can do at most.
     """
 
     asked: dict[str, Any]
@@ -37,6 +39,7 @@ class PairReport:
     prompts: int
     comparison: Comparison | None
     machine: dict[str, str]
+    limits: Limits
 
     def ratio(self) -> float:
         """Return how many times as fast as transformers it is here, the median over the pairs."""
@@ -72,8 +75,8 @@ def time_pairs(task: GroundingTask, described: Mapping[str, Any], asked: Asked) 
         between = clock.now()
         oracle.run()
         seconds.append((between - start, (clock.now() - between) * oracle.prompts))
-    found = machine(task.device)
-    return PairReport(asked.options(), seconds, peaks, ours.prompts, comparison, found)
+    found, limits = machine(task.device), measure_limits(task.device, asked.precision)
+    return PairReport(asked.options(), seconds, peaks, ours.prompts, comparison, found, limits)
 
 
 def _result(ours: Workload, chosen: Tensor) -> Result:

@@ -1,8 +1,8 @@
-"""One run of the benchmark: a model timed, compared, and told in a table and a JSON file."""
+"""One run of the benchmark: a model opened, timed and compared."""
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from glip_pl.benchmark.baseline import NAMES_PER_PROMPT, written_out
 from glip_pl.benchmark.equality import Comparison, compare
+from glip_pl.benchmark.limits import Limits, measure_limits
 from glip_pl.benchmark.measure import Measurement
-from glip_pl.benchmark.published import ARCHITECTURES, random_task
+from glip_pl.benchmark.published import describe, random_task
 from glip_pl.benchmark.vocabulary import names_to_detect
 from glip_pl.benchmark.workload import (
     Detect,
@@ -24,9 +23,8 @@ from glip_pl.benchmark.workload import (
     Train,
     Workload,
 )
-from glip_pl.system.machine import choose_device, device_name
+from glip_pl.system.machine import choose_device, commit_of, device_name, matrix_units
 from glip_pl.system.memory import keep_freed_memory
-from glip_pl.system.screen import write
 from glip_pl.training.from_weights import task_of
 from glip_pl.training.task import GroundingTask
 from glip_pl.weights import read_weights
@@ -81,6 +79,7 @@ class Report:
         prompts: How often ours and the baseline run the part after the image encoder.
         comparison: How far the outputs of the two are apart.
         machine: What it ran on.
+        limits: What that can do at most.
     """
 
     asked: dict[str, Any]
@@ -89,6 +88,7 @@ class Report:
     prompts: tuple[int, int]
     comparison: Comparison | None
     machine: dict[str, str]
+    limits: Limits
 
 
 def workload_of(task: GroundingTask, asked: Asked) -> Workload:
@@ -134,8 +134,8 @@ def time_model(task: GroundingTask, asked: Asked, *, baseline: bool = False) -> 
     # The first prompts are the same where all names stand in one.
     comparable = expected is not None and prompts[0] == prompts[1]
     comparison = compare(ours.result(), expected) if expected and comparable else None
-    found = machine(task.device)
-    return Report(asked.options(), measured, reference, prompts, comparison, found)
+    found, limits = machine(task.device), measure_limits(task.device, asked.precision)
+    return Report(asked.options(), measured, reference, prompts, comparison, found, limits)
 
 
 def _official(task: GroundingTask, asked: Asked, *, several: bool) -> Workload:
@@ -152,7 +152,7 @@ def _official(task: GroundingTask, asked: Asked, *, several: bool) -> Workload:
 
 
 def open_model(
-    model: str, weights: str | None, ckpt_path: str | None, device: str
+    model: str, fusion: str | None, weights: str | None, ckpt_path: str | None, device: str
 ) -> tuple[GroundingTask, Mapping[str, Any]]:
     """Build what is timed on a device: weights of any kind, or else a model by name, at random.
 
@@ -163,7 +163,10 @@ def open_model(
         raise ValueError("--weights and --ckpt_path exclude each other; pass one of them")
     source, place = weights or ckpt_path, choose_device(device)
     if source is None:
-        return random_task(model).to(place), ARCHITECTURES[model].hyper_parameters()
+        described = describe(model, fusion)
+        return random_task(described).to(place), described
+    if fusion is not None:
+        raise ValueError("weights have a fusion of their own; leave --fusion out")
     opened = read_weights(source)
     return task_of(opened).to(place), opened.hyper_parameters
 
@@ -192,55 +195,11 @@ def machine(device: torch.device) -> dict[str, str]:
     """Describe what a run ran on."""
     return {
         "device": device_name(device),
+        "units": matrix_units(device),
         "threads": "" if device.type == "cuda" else str(torch.get_num_threads()),
         "cores": str(os.cpu_count()),
         "date": datetime.now(UTC).date().isoformat(),
         "python": platform.python_version(),
         **{package: version(package) for package in ("torch", "torchvision", "glip-pl")},
+        "commit": commit_of(Path(__file__)),
     }
-
-
-def show(report: Report) -> None:
-    """Show the table, and what the comparison found."""
-    asked, ours, base = report.asked, report.ours, report.baseline
-    title = (
-        f"{asked['model']}, {asked['step']}, {asked['size']} x {asked['batch_size']}, "
-        f"{asked['names']} names, {asked['precision']}"
-    )
-    write(title)
-    table = Table()
-    table.add_column("stage")
-    table.add_column("ms", justify="right")
-    if base:
-        table.add_column("baseline ms", justify="right")
-        table.add_column("ratio", justify="right")
-    for stage in dict.fromkeys([*ours.seconds, *(base.seconds if base else ())]):
-        cells = [1000 * m.seconds.get(stage, 0.0) for m in (ours, base) if m]
-        table.add_row(*_row(stage, cells, "{:,.0f}"), style="bold" if stage == "total" else "")
-    if "text encoder" in ours.seconds and asked["step"] == "detection":
-        # Features of captions are kept: only the first image of many waits for the text encoder.
-        known = ours.seconds["total"] - ours.seconds["text encoder"]
-        cells = [1000 * known, *([1000 * base.seconds["total"]] if base else ())]
-        table.add_row(*_row("total, captions known", cells, "{:,.0f}"), style="bold")
-    if ours.peak_bytes is not None and (base is None or base.peak_bytes is not None):
-        peaks = [(m.peak_bytes or 0) / 1e6 for m in (ours, base) if m]
-        table.add_row(*_row("peak memory beyond the weights, MB", peaks, "{:,.0f}"))
-    operations = [m.operations / 1e9 for m in (ours, base) if m]
-    table.add_row(*_row("operations, 10⁹", operations, "{:,.0f}"))
-    Console().print(table)
-    write(", ".join(f"{k} {v}" for k, v in report.machine.items() if v))
-    if base:
-        write(
-            f"prompts: {report.prompts[0]} here; {report.prompts[1]} in the baseline, of which one "
-            "was run and counted so often"
-        )
-    if report.comparison:
-        write(*report.comparison.lines())
-
-
-def _row(name: str, cells: Sequence[float], form: str) -> list[str]:
-    """Format one or two figures, and their ratio."""
-    texts = [form.format(cell) for cell in cells]
-    if len(cells) == 2:
-        texts.append(f"{cells[1] / cells[0]:.1f}" if cells[0] else "")
-    return [name, *texts]

@@ -27,7 +27,11 @@ def benchmark(
         "llmdet_t",
         "llmdet_b",
         "llmdet_l",
+        "resnet50",
+        "swin_t",
+        "tiny",
     ] = "glip_t",
+    fusion: str | None = None,
     weights: str | None = None,
     ckpt_path: str | None = None,
     size: str = "800x1333",
@@ -44,7 +48,10 @@ def benchmark(
     """Time a model stage by stage, and beside it official GLIP's arrangement, or transformers'.
 
     Args:
-        model: A published architecture, with random weights: they time the same as trained ones.
+        model: A published architecture, or another model of `glip fit`, with random weights: they
+            time the same as trained ones.
+        fusion: For a model without a fusion of its own (resnet50, swin_t, tiny): the plugin, deep
+            by default.
         weights: In its place, weights of any kind that `glip predict --weights` takes.
         ckpt_path: In its place, a checkpoint of `glip fit`.
         size: Height x width of the images in pixels.
@@ -60,12 +67,12 @@ def benchmark(
         device: "auto", "cpu" or "cuda".
         json_file: Write all that was found into this file.
     """
-    from glip_pl.benchmark import pairs, run
+    from glip_pl.benchmark import pairs, run, table
 
-    task, described = run.open_model(model, weights, ckpt_path, device)
+    task, described = run.open_model(model, fusion, weights, ckpt_path, device)
     by_pairs = baseline and task.model.fusion.own_head() is not None
     asked = run.Asked(
-        model=weights or ckpt_path or model,
+        model=weights or ckpt_path or (f"{fusion}-{model}" if fusion else model),
         names=run.read_names(names),
         size=run.read_size(size),
         batch_size=batch_size,
@@ -80,6 +87,6 @@ def benchmark(
         pairs.show_pairs(report)
     else:
         report = run.time_model(task, asked, baseline=baseline)
-        run.show(report)
+        table.show(report)
     if json_file:
         Path(json_file).write_text(json.dumps(asdict(report), indent=2) + "\n")

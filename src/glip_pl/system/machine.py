@@ -2,6 +2,7 @@
 
 import os
 import platform
+import subprocess
 from pathlib import Path
 
 import torch
@@ -34,6 +35,37 @@ def device_name(device: torch.device) -> str:
     lines = cpus.read_text().splitlines() if cpus.is_file() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.processor() or platform.machine()
+
+
+def matrix_units(device: torch.device) -> str:
+    """Return in words what a device computes matrix products with: "AVX512, AMX", or "sm_90"."""
+    if device.type == "cuda":
+        return "sm_{}{}".format(*torch.cuda.get_device_capability(device))
+    capability = torch.backends.cpu.get_cpu_capability()  # type: ignore[no-untyped-call]
+    more = {"AMX": "_is_amx_tile_supported", "bf16": "_is_avx512_bf16_supported"}
+    # An older PyTorch has not all of these.
+    units = [name for name, asks in more.items() if getattr(torch.cpu, asks, bool)()]
+    return ", ".join([str(capability), *units])
+
+
+def commit_of(path: Path) -> str:
+    """Return the commit that a file or folder of a git checkout is of, and "" elsewhere.
+
+    A "+" after it says that files differ from it.
+    """
+    folder = path if path.is_dir() else path.parent
+    git = ["git", "-C", str(folder)]
+    try:
+        commit = _said([*git, "rev-parse", "--short=10", "HEAD"])
+        changed = _said([*git, "status", "--porcelain", "--untracked-files=no"])
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return commit + ("+" if changed else "")
+
+
+def _said(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def free_cores() -> int:
