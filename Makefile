@@ -49,7 +49,7 @@ MORE     = $(value ARGS)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup data train evaluate predict demo compare benchmark \
-	test test-slow lint types format coverage docs parity compare-fusions few-shot tensorboard clean check-names
+	test test-slow lint types format coverage docs parity compare-fusions compare-learning few-shot tensorboard clean check-names
 
 help: ## List the targets and their settings
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -133,6 +133,9 @@ parity: $(VENV)/.ready $(VENV)/.ready-small ## Compare with official GLIP's valu
 
 compare-fusions: $(VENV)/.ready ## Train late and deep on referring phrases
 	$(VENV)/bin/python scripts/compare_fusion.py $(MORE)
+
+compare-learning: $(VENV)/.ready $(VENV)/.ready-small ## Train plugins and FCOS on real sets for equal time
+	$(VENV)/bin/python scripts/compare_learning.py $(MORE)
 
 few-shot: $(VENV)/.ready $(VENV)/.ready-small ## Train late and deep on few images of real sets
 	$(VENV)/bin/python scripts/few_shot.py $(MORE)

@@ -2,15 +2,15 @@
 
     python scripts/compare_tuning.py --weights runs/deep-small-bccd/version_0/checkpoints/last.ckpt
 
-Every way starts from the same weights and has the same minutes. A way that is done is not done
-again, so that the command may be killed and repeated. `glip compare` takes two of the folders.
+Every way starts from the same weights and has the same processor time, along which its learning
+rates fall. A way that is done is not done again, so that the command may be killed and repeated, or
+asked for more seeds. `glip compare` takes two of the folders.
 """
 
 import argparse
 import json
 import statistics
 from collections.abc import Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ from glip_pl.blending.blend import blend_states
 from glip_pl.blending.run import best_alpha
 from glip_pl.data import GroundingDataModule
 from glip_pl.data.descriptions import build, read_described
-from glip_pl.data.descriptors import read_descriptor
 from glip_pl.inference.scoring import score_sets
 from glip_pl.results import SaveResults
+from glip_pl.system.memory import keep_freed_memory
+from glip_pl.training.budget import CoreSeconds, core_seconds
 from glip_pl.training.from_weights import build_task, open_task, write_checkpoint
 from glip_pl.training.optim import OptimizerSettings
 from glip_pl.training.task import GroundingTask
@@ -53,11 +54,12 @@ def main() -> None:
     parser.add_argument("--target", default="fruits", help="what it is tuned for")
     parser.add_argument("--ways", nargs="+", default=[*WAYS, "blend"], choices=[*WAYS, "blend"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--minutes", type=float, default=4.0)
-    parser.add_argument("--steps", type=int, default=-1, help="at most, to try the command")
+    parser.add_argument("--seconds", type=float, default=240, help="of processor time a way")
+    parser.add_argument("--short_side", type=int, help="of images, where it is not the YAMLs'")
     parser.add_argument("--precision", default="bf16-mixed")
     parser.add_argument("--output", type=Path, default=Path("runs/compare_tuning"))
     options = parser.parse_args()
+    keep_freed_memory()
     for seed in options.seeds:
         done(options, "before", seed, lambda *_: open_task(options.weights))
         for way in options.ways:
@@ -77,7 +79,7 @@ def done(options: argparse.Namespace, way: str, seed: int, make: Any) -> None:
     for side in ("target", "source"):
         if side == "source" and way == "prompt":
             task.model.prompt = None  # What it knew is asked without the offsets.
-        data = read_descriptor(getattr(options, side))
+        data = _data(options, getattr(options, side))
         trainer = _trainer(options, folder / side, callbacks=[SaveResults()])
         first, *_ = trainer.test(task, datamodule=data, verbose=False)
         scores[side] = next(value for key, value in first.items() if key.endswith("/map"))
@@ -90,15 +92,12 @@ def tuned(options: argparse.Namespace, way: str, seed: int) -> GroundingTask:
     changed["optimizer"] = vars(OptimizerSettings(**changed["optimizer"], weight_decay=0.01))
     task = build_task({**before.hparams, **changed})
     task.model.load_state_dict(before.model.state_dict())
-    given: dict[str, Any] = {**read_described(options.target)["data"], "seed": seed}
-    if way == "replay":
-        given["sampling"] = {"replay": {"data": options.source, "share": 0.5}}
-    data = build(GroundingDataModule, given, root=None, origin=options.target)
+    replay = {"sampling": {"replay": {"data": options.source, "share": 0.5}}}
+    data = _data(options, options.target, seed=seed, **(replay if way == "replay" else {}))
     trainer = _trainer(
         options,
         options.output / f"{way}-seed{seed}" / "fit",
-        max_time=timedelta(minutes=options.minutes),
-        max_steps=options.steps,
+        callbacks=[CoreSeconds(options.seconds, since=core_seconds())],
         max_epochs=-1,
         limit_val_batches=0,
         gradient_clip_val=1.0,
@@ -121,7 +120,7 @@ def blended(options: argparse.Namespace, _: str, seed: int) -> GroundingTask:
     for alpha in (0.0, *ALPHAS, 1.0):
         task.model.load_state_dict(blend_states(first, second, alpha))
         scores[alpha] = {
-            side: next(iter(_first(score_sets(task.model, read_descriptor(side), "val")).values()))
+            side: next(iter(_first(score_sets(task.model, _data(options, side), "val")).values()))
             for side in (options.source, options.target)
         }
     task.model.load_state_dict(blend_states(first, second, best_alpha(scores)))
@@ -130,6 +129,15 @@ def blended(options: argparse.Namespace, _: str, seed: int) -> GroundingTask:
 
 def _first(scores: Mapping[str, dict[str, float]]) -> dict[str, float]:
     return next(iter(scores.values()))
+
+
+def _data(options: argparse.Namespace, name: str, **more: Any) -> GroundingDataModule:
+    """Build the data module of a set, with images of the size that was asked for."""
+    given: dict[str, Any] = {**read_described(name)["data"], "num_workers": 0, **more}
+    if side := options.short_side:
+        size = {"short_sides": [side], "max_side": 2 * side}
+        given |= {"train_transform": {**size, "flip": 0.5}, "eval_transform": size}
+    return build(GroundingDataModule, given, root=None, origin=name)
 
 
 def _trainer(options: argparse.Namespace, folder: Path, **more: Any) -> Trainer:
@@ -146,7 +154,7 @@ def _trainer(options: argparse.Namespace, folder: Path, **more: Any) -> Trainer:
 
 def table(options: argparse.Namespace) -> Table:
     """AP on both test sets, the share of the source's that is kept, averaged over the seeds."""
-    shown = Table(title=f"{options.source} -> {options.target}, {options.minutes} minutes")
+    shown = Table(title=f"{options.source} -> {options.target}, {options.seconds:g} core seconds")
     for column in ("way", f"AP {options.target}", f"AP {options.source}", "kept", "seeds"):
         shown.add_column(column)
     rows = [json.loads(file.read_text()) for file in sorted(options.output.glob("*/done.json"))]
