@@ -67,6 +67,14 @@ def test_captions_become_a_set_to_train_on(photos, weights, capsys):
         assert min(sheet.size) > 400
 
 
+def test_asked_twice_the_lines_say_so(photos, weights):
+    output = teach(photos, weights, "twice", "--ensemble")
+
+    lines = [json.loads(line) for line in (output / "lessons.jsonl").read_text().splitlines()]
+    assert lines
+    assert all(line["teacher"]["ensemble"] for line in lines)
+
+
 def test_the_set_is_read_with_the_images_where_they_lie(photos, weights):
     output = teach(photos, weights, "elsewhere/taught")
 
@@ -126,6 +134,7 @@ def test_captions_are_read_beside_images_also_in_tar_files(tmp_path):
         (["--captions", "--prompt=cat"], "--prompt does not go with --captions"),
         (["--captions", "--formats=[coco]"], "--formats does not go with --captions"),
         (["--captions", "--threshold=0.4"], "--threshold does not go with --captions"),
+        (["--ensemble", "--prompt=cat"], "--ensemble goes with --captions"),
         (["--truth=t.json", "--prompt=cat"], "--truth goes with --captions"),
         ([], "--prompt=.* is needed, or --captions"),
         (["--captions", "--ignore=0.9"], "--ignore=0.9 and --keep=0.5 must rise"),

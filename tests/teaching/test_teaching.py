@@ -5,12 +5,17 @@ import pytest
 import torch
 from PIL import Image
 
+from glip_pl.inference.postprocess import PostProcess
+from glip_pl.inference.result import Result
 from glip_pl.prompts import Prompt
+from glip_pl.prompts.caption_compiler import compile_caption
 from glip_pl.teaching import Rule, asked_of, lesson_of
 from glip_pl.teaching.captions import FOREIGN, NO_PHRASE, TOO_LONG
 from glip_pl.teaching.duplicates import Fingerprint, Seen
+from glip_pl.teaching.ensemble import joined, with_list
 from glip_pl.teaching.lessons import Found, Region
 from glip_pl.teaching.quality import is_named, precision_by_score, right_boxes
+from glip_pl.text import TinyBert
 
 HERE, THERE = (0.0, 0.0, 10.0, 10.0), (50.0, 50.0, 60.0, 60.0)
 DOG_AND_SOFA = Prompt("a dog on a red sofa", (((0, 5),), ((9, 19),)))
@@ -150,3 +155,28 @@ def test_a_box_is_right_where_a_true_one_has_the_same_words():
     right = right_boxes(boxes, ["A dog", "a cat", "a dog"], torch.tensor([HERE]), ["a dog"])
 
     assert right == [True, False, False]
+
+
+def test_asked_twice_a_box_that_only_one_prompt_finds_counts_half():
+    boxes = torch.tensor([HERE, HERE, THERE])
+    # The first phrase by sentence and list (0 and 2), the second (1) by the sentence alone.
+    scores, labels = torch.tensor([0.9, 0.7, 0.6]), torch.tensor([0, 2, 1])
+    names = DOG_AND_SOFA.phrases * 2
+    result = Result(boxes, scores, labels, names[:3], names, (100, 100), None, lambda: None)
+
+    both = joined(result, DOG_AND_SOFA, PostProcess())
+
+    assert both.scores.tolist() == pytest.approx([0.8, 0.3])
+    assert both.phrases.tolist() == [0, 1]
+    assert both.boxes.tolist() == [list(HERE), list(THERE)]
+
+
+def test_the_list_of_a_sentence_asks_for_its_phrases_once_more():
+    tokenizer = TinyBert().tokenizer
+    sentence = compile_caption("a red circle and a blue square", tokenizer)
+
+    both = with_list(sentence, tokenizer)
+
+    assert [chunk.phrase_ids for chunk in both.chunks] == [(0, 1), (2, 3)]
+    assert both.chunks[1].prompt.phrases == sentence.names
+    assert both.names == sentence.names * 2

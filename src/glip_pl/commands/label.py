@@ -36,6 +36,7 @@ def label(
     threshold: float | None = None,
     keep: float = 0.5,
     ignore: float = 0.3,
+    ensemble: bool = False,
     truth: str | None = None,
     nms_iou: float = 0.6,
     max_detections: int = 100,
@@ -80,6 +81,8 @@ def label(
         threshold: Least score; by default what a calibration stored with the weights, else 0.3.
         keep: With --captions: least score of a box that is taken for true.
         ignore: With --captions: least score at which a box is not taken for nothing.
+        ensemble: With --captions: ask by the sentence and by the list of its phrases; the mean of
+            both scores counts.
         truth: With --captions: annotations by people of some of the images, to see how often boxes
             of each score are right.
         nms_iou: Of two boxes of one phrase that overlap more, the lower is dropped.
@@ -108,7 +111,7 @@ def label(
     from glip_pl.labelling.engine import Engine
     from glip_pl.labelling.ranks import local_device, rank_and_world
 
-    _check(prompt, captions, threshold, formats, truth)
+    _check(prompt, captions, threshold, formats, truth, ensemble)
     place, count = rank_and_world(rank, world)
     shards = _shards(images, shard_size, captions)
     model = load(weights, device=local_device(device), precision=precision, trust=trust or [])
@@ -122,12 +125,12 @@ def label(
         tile=tile,
     )
     plan = (
-        CaptionPlan(model, options, keep, ignore, truth)
+        CaptionPlan(model, options, keep, ignore, truth, ensemble)
         if captions
-        else NamePlan(model, str(prompt), caption, unwanted, formats, uncertain_first)
+        else NamePlan(model, options, str(prompt), caption, unwanted, formats, uncertain_first)
     )
     engine = Engine(
-        *(model, plan.task, options, Path(output)),
+        *(model, plan.task, plan.options, Path(output)),
         batch_size=batch_size,
         num_workers=num_workers,
         every=every,
@@ -150,6 +153,7 @@ def _check(
     threshold: float | None,
     formats: list[str] | None,
     truth: str | None,
+    ensemble: bool,
 ) -> None:
     """Refuse what does not go together, before anything is loaded."""
     from glip_pl.labelling.export import FORMATS
@@ -163,6 +167,8 @@ def _check(
         )
     if not captions and prompt is None:
         raise ValueError('--prompt="cat. dog." is needed, or --captions for images with sentences')
+    if not captions and ensemble:
+        raise ValueError("--ensemble goes with --captions; drop it, or add --captions")
     if not captions and truth is not None:
         raise ValueError("--truth goes with --captions; `glip test` judges a model on annotations")
     unknown = [name for name in formats or [] if name not in FORMATS]

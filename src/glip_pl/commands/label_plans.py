@@ -1,5 +1,6 @@
 """What `glip label` asks, and what it writes once all shards are there: names, or captions."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from glip_pl.inference.options import Options
@@ -18,6 +19,7 @@ class NamePlan:
     def __init__(
         self,
         model: Predictor,
+        options: Options,
         prompt: str,
         caption: bool,
         unwanted: str | None,
@@ -27,6 +29,7 @@ class NamePlan:
         asked = model.compile(prompt, caption, unwanted)
         write(*asked.report.lines(), *model.hints(asked))
         self.task = NamedBoxes(model, asked, caption=caption)
+        self.options = options
         self._formats, self._uncertain_first = formats or ["jsonl"], uncertain_first
 
     def finish(self, paths: list[Path], output: Path) -> list[Path]:
@@ -44,9 +47,18 @@ class CaptionPlan:
     """Boxes for what captions name, as data to train on."""
 
     def __init__(
-        self, model: Predictor, options: Options, keep: float, ignore: float, truth: str | None
+        self,
+        model: Predictor,
+        options: Options,
+        keep: float,
+        ignore: float,
+        truth: str | None,
+        ensemble: bool,
     ) -> None:
-        rule = Rule(keep, ignore, options.max_detections, options.nms_iou)
+        best = options.best_only
+        rule = Rule(keep, ignore, options.max_detections, options.nms_iou, best, ensemble)
+        # Of two prompts the best is chosen once they are joined.
+        self.options = replace(options, best_only=False) if ensemble else options
         self.task = CaptionLessons(model, rule)
         self._truth = truth
 

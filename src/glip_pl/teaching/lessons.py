@@ -27,12 +27,16 @@ class Rule:
         ignore: Least score of a box that is not taken for nothing.
         most_boxes: Boxes of an image at most, the best.
         nms_iou: Of two boxes of one phrase that overlap more, the lower is a duplicate.
+        best_only: Whether a thing has the best of its phrases only.
+        ensemble: Whether each image is asked twice; see `glip_pl.teaching.ensemble`.
     """
 
     keep: float = 0.5
     ignore: float = 0.3
     most_boxes: int = 20
     nms_iou: float = 0.6
+    best_only: bool = True
+    ensemble: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.ignore <= self.keep <= 1:

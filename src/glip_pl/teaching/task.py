@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from glip_pl import __version__
+from glip_pl.inference.postprocess import PostProcess
 from glip_pl.inference.predictor import Predictor
 from glip_pl.inference.result import Result
 from glip_pl.labelling.sources import Item
@@ -14,6 +15,7 @@ from glip_pl.prompts.caption_compiler import compile_caption
 from glip_pl.prompts.compiled import CompiledPrompt
 from glip_pl.teaching.captions import NO_CAPTION, asked_of
 from glip_pl.teaching.duplicates import Fingerprint
+from glip_pl.teaching.ensemble import joined, with_list
 from glip_pl.teaching.lessons import Found, Rule, lesson_of
 from glip_pl.teaching.sources import caption_beside
 
@@ -59,13 +61,13 @@ class CaptionLessons(LabelTask):
         except ValueError:  # A phrase without a known letter, or a sentence beyond its length.
             return Skip(UNREADABLE)
         self._asked[item] = prompt
-        return compiled
+        return with_list(compiled, self._tokenizer) if self._rule.ensemble else compiled
 
     def record(self, item: Item, found: Result) -> dict[str, Any]:
         """Return the line of training data, and what tells the image from others."""
         own = Fingerprint.of(item.path)
-        boxes = Found(found.boxes, found.scores, found.labels)
-        lesson, unsure = lesson_of(self._asked.pop(item), boxes, self._rule)
+        prompt = self._asked.pop(item)
+        lesson, unsure = lesson_of(prompt, self._boxes(prompt, found), self._rule)
         record = {
             "content": own.content,
             "picture": f"{own.picture:016x}",
@@ -75,6 +77,15 @@ class CaptionLessons(LabelTask):
             return {**record, "skipped": NOTHING_SURE}
         name = Path(item.path).as_posix()
         return {**record, "line": lesson.line(name, found.size, self.provenance)}
+
+    def _boxes(self, prompt: Prompt, found: Result) -> Found:
+        if not self._rule.ensemble:
+            return Found(found.boxes, found.scores, found.labels)
+        kept = PostProcess(nms_iou=self._rule.nms_iou, max_detections=len(found.scores))
+        both = joined(found, prompt, kept)
+        if self._rule.best_only:
+            both = both.best_of_each_place()
+        return Found(both.boxes, both.scores, both.phrases)
 
     def choices(self) -> dict[str, Any]:
         """See `LabelTask.choices`."""
