@@ -5,7 +5,6 @@ it is asked for, so that a list of commands or a misspelt name does not wait for
 """
 
 import difflib
-import errno
 import os
 import re
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 import glip_pl
 from glip_pl.commands.failures import advice, leave_for_torchrun, raised_by_a_worker
 from glip_pl.commands.lacking import lacking
+from glip_pl.system.faults import advice_of
 from glip_pl.system.screen import complain, show_warnings
 
 # One line each; the module of a command has the rest.
@@ -130,14 +130,7 @@ def _report(message: str, error: BaseException | None = None) -> int:
 def _of_the_system(error: OSError) -> str:
     """Return what a disk, a folder or a file does not allow, and what can be done."""
     where = f"{str(error.filename)[:_LONGEST]!r}: " if error.filename is not None else ""
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    closed = (errno.EROFS, errno.EACCES, errno.EPERM)
-    advice = "correct the path"
-    if error.errno in full:
-        advice = "make room there, or name another place to write to"
-    elif error.errno in closed:
-        advice = "allow it, or name another place"
-    return f"{where}{error.strerror}; {advice}"
+    return f"{where}{error.strerror}; {advice_of(error.errno)}"
 
 
 def _raised_by_us(error: BaseException) -> bool:

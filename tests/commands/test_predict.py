@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from disks import full_after
 from helpers import write_image
 from models import random_weights, write_checkpoint
 from PIL import Image
@@ -72,6 +73,13 @@ def test_images_are_found_by_file_folder_and_glob(tmp_path):
 def test_a_path_without_images_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no image at"):
         image_files(str(tmp_path / "*.jpg"))
+
+
+def test_a_video_is_for_another_command(tmp_path):
+    (tmp_path / "v.mp4").touch()
+
+    with pytest.raises(ValueError, match="is a video; type: glip label --images="):
+        image_files(str(tmp_path / "v.mp4"))
 
 
 @pytest.fixture
@@ -189,6 +197,25 @@ def test_the_records_so_far_are_a_whole_file(tmp_path):
         for k in range(3):
             kept.add({"k": k})
             assert len(json.loads((tmp_path / "r.json").read_text())) == k + 1
+
+
+def test_a_full_disk_leaves_the_records_so_far(tmp_path):
+    kept = RecordFile(tmp_path / "r.json")
+    with kept:
+        kept.add({"k": 0})
+        with full_after(100), pytest.raises(ValueError, match=r"1 images in it.*make room"):
+            kept.add({"k": "x" * 200})
+
+    assert json.loads((tmp_path / "r.json").read_text()) == [{"k": 0}]
+
+
+def test_two_commands_do_not_write_the_same_records(tmp_path):
+    with RecordFile(tmp_path / "r.json") as kept:
+        with pytest.raises(ValueError, match=r"another process is writing .*r.json.*--output"):
+            RecordFile(tmp_path / "r.json").__enter__()
+        kept.add({"k": 0})
+
+    assert json.loads((tmp_path / "r.json").read_text()) == [{"k": 0}]
 
 
 def test_the_command_finds_what_the_api_finds(ready, tmp_path):

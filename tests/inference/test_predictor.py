@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from disks import full_after
 from models import random_weights, write_checkpoint
 from PIL import Image
 
@@ -187,6 +188,63 @@ def test_what_is_no_prompt_is_refused(late, prompt, message):
 def test_an_option_out_of_range_is_named(late, option):
     with pytest.raises(ValueError, match=next(iter(option))):
         late.predict(IMAGES[0], PROMPT, **option)
+
+
+@pytest.mark.parametrize(
+    ("video", "options", "message"),
+    [
+        (None, {}, "video is of type NoneType and names nothing; give a path"),
+        (0, {}, r"video is of type int \('0'\) and names nothing"),
+        (b"v.mp4", {}, "video is of type bytes"),
+        ([IMAGES[0]], {}, "video is of type list and names nothing"),
+        ("", {}, "names nothing"),
+        (".", {}, "is a folder; pass a video in it"),
+        ("none.mp4", {}, "no video 'none.mp4'; correct the path"),
+        ("http://example.org/v.mp4", {}, "correct the path"),
+        (
+            __file__,
+            {"options": {"threshold": 0.5}},
+            "options of type dict are none; give",
+        ),
+        ("v.mp4", {"every": 0}, "every=0 must be a positive"),
+        ("v.mp4", {"every": 1.5}, "every=1.5 must be a positive"),
+        ("v.mp4", {"batch_size": 0}, "batch_size=0 must be a positive"),
+    ],
+)
+def test_what_is_no_video_is_refused_when_it_is_asked_for(late, video, options, message):
+    with pytest.raises(ValueError, match=message):
+        late.stream(video, PROMPT, **options)
+
+
+@pytest.mark.parametrize("source", [None, 3, b"m.ckpt", [], ""])
+def test_what_is_no_name_of_a_model_is_refused(late, source):
+    with pytest.raises(ValueError, match=r"source is of type .* names nothing; give a path"):
+        glip_pl.load(source)
+    with pytest.raises(ValueError, match=r"folder is of type .* names nothing; give a path"):
+        late.save(source)
+
+
+@pytest.mark.parametrize("repository", [None, "", "cells", "me/", "a/b/c"])
+def test_what_is_no_name_of_a_repository_is_refused(late, repository):
+    with pytest.raises(ValueError, match='names no repository of the hub; write "user/name"'):
+        late.push_to_hub(repository)
+
+
+def test_a_video_without_frames_is_told(late, tmp_path):
+    (tmp_path / "v.mp4").write_bytes(b"no video")
+
+    with pytest.raises(ValueError, match=r"v.mp4' has no frame that can be read; replace the file"):
+        list(late.stream(tmp_path / "v.mp4", PROMPT))
+
+
+def test_a_full_disk_leaves_no_half_of_a_model(late, tmp_path):
+    with (
+        full_after(100_000),
+        pytest.raises(ValueError, match=r"out' cannot be written .*make room"),
+    ):
+        late.save(tmp_path / "out")
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_thresholds_of_a_calibration_are_used_unless_overridden():

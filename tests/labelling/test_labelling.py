@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from disks import full_after
 from helpers import write_image
 from models import random_weights, write_checkpoint
 
@@ -106,6 +107,45 @@ def test_another_prompt_into_the_same_output_is_refused(engine, photos, model):
 
     with pytest.raises(ValueError, match="labelled with other prompt, phrases"):
         other.run(shards)
+
+
+def test_two_that_ask_for_other_things_at_once_do_not_mix(engine, photos, model):
+    shards = shards_of([str(photos)], 4)
+    task = NamedBoxes(model, model.compile("dog", False))
+    other = Engine(model, task, engine.options, engine.output)
+
+    def other_takes_the_second(progress):
+        if progress.done == 1:
+            other.run(shards, rank=1, world=2)
+
+    engine.run(shards, rank=0, world=2, report=other_takes_the_second)
+
+    with pytest.raises(ValueError, match=r"000001.jsonl' was labelled with other prompt, phrases"):
+        engine.left(shards)
+
+
+def test_a_shard_that_another_labelled_in_the_meantime_is_left_to_it(engine, photos, model):
+    shards = shards_of([str(photos)], 100)
+    task = NamedBoxes(model, model.compile("dog", False))
+    other = Engine(model, task, engine.options, engine.output)
+
+    def other_is_faster(progress):
+        if progress.done == 1:
+            other.run(shards)
+
+    with pytest.raises(ValueError, match="labelled with other prompt, phrases"):
+        engine.run(shards, report=other_is_faster)
+
+    assert read_head(engine.path_of(shards[0])).phrases == ("dog",)
+
+
+def test_a_full_disk_leaves_no_shard(engine, photos):
+    shards = shards_of([str(photos)], 100)
+
+    with full_after(600), pytest.raises(ValueError, match=r"000000.jsonl' cannot be written"):
+        engine.run(shards)
+
+    assert contents(engine.output) == {}
 
 
 def test_images_that_have_changed_are_refused(engine, photos):

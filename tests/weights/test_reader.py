@@ -246,3 +246,17 @@ def test_a_checkpoint_of_before_is_opened_by_lightning_itself(weights, tmp_path)
     assert all(
         torch.equal(value, state[f"model.{n}"]) for n, value in task.model.state_dict().items()
     )
+
+
+def test_an_exported_folder_is_told_what_opens_it(tmp_path):
+    (tmp_path / "description.json").touch()
+
+    with pytest.raises(ValueError, match=r"an exported model.*Runtime.*or `glip serve --weights="):
+        read_weights(str(tmp_path))
+
+
+def test_a_file_of_another_model_is_told_what_it_lacks(tmp_path):
+    torch.save({"conv.weight": torch.zeros(3)}, tmp_path / "yolo.pt")
+
+    with pytest.raises(ValueError, match=r"no tensor 'backbone\.body\.layers\.0\.blocks'.*conv"):
+        read_weights(str(tmp_path / "yolo.pt"))

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from glip_pl.commands.parser import run_function
+from glip_pl.system.aside import refuse_existing
 from glip_pl.system.screen import next_command, write
 
 
@@ -46,6 +47,7 @@ def export(
 
     if format != "onnx":
         raise ValueError(f"there is no format {format!r}; --format=onnx is the only one")
+    refuse_existing(output)  # Before anything is read.
     lacking = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
     if lacking:
         raise ValueError(

@@ -138,7 +138,7 @@ def label(
     progress = engine.run(shards, rank=place, world=count, report=_Ticker())
     write(progress.line())
     paths = [engine.path_of(shard) for shard in shards]
-    left = sum(not path.is_file() for path in paths)
+    left = engine.left(shards)
     written = [] if left else plan.finish(paths, engine.output)
     if left:
         write(f"{left} of {len(paths)} shards are left to other processes")

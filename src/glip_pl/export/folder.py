@@ -1,7 +1,6 @@
 """Writing an exported folder: graphs, tokenizer, description, and the proof that they agree."""
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from glip_pl.inference.postprocess import PostProcess, default_aggregate
 from glip_pl.model import GLIP
 from glip_pl.prompts.tokens import TokenBatch
 from glip_pl.runtime.folder import TOKENIZER, Description
+from glip_pl.system.aside import folder_aside
 from glip_pl.text import WordPieceTokenizer
 
 # Of the least score shown, as in `glip predict`.
@@ -60,7 +60,7 @@ def export_folder(model: GLIP, target: Path, settings: ExportSettings) -> Measur
         What was measured; the card in the folder says it, too.
 
     Raises:
-        ValueError: The folder exists, or the model cannot be exported.
+        ValueError: The folder exists or cannot be written, or the model cannot be exported.
     """
     tokenizer = model.text.tokenizer
     if not isinstance(tokenizer, WordPieceTokenizer):
@@ -73,13 +73,7 @@ def export_folder(model: GLIP, target: Path, settings: ExportSettings) -> Measur
             f"the fusion plugin {type(model.fusion).__name__} brings its own head, which cannot be "
             "exported yet; use the weights as they are: glip predict, label and serve take them"
         )
-    if target.exists():
-        raise ValueError(f"{str(target)!r} exists already; name a new folder, or remove it first")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside the target and then renamed, so that a folder is whole or not there.
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:
-        folder = Path(name) / "model"
-        folder.mkdir()
+    with folder_aside(target) as folder:
         for graph in trace(model):
             write_onnx(graph, folder / f"{graph.name}.onnx")
         tokenizer.save(folder / TOKENIZER)
@@ -89,7 +83,6 @@ def export_folder(model: GLIP, target: Path, settings: ExportSettings) -> Measur
         (folder / "README.md").write_text(
             card_of(target.name, description, measured), encoding="utf-8"
         )
-        folder.rename(target)
     return measured
 
 

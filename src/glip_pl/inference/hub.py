@@ -10,8 +10,14 @@ def upload(save: Callable[[Path], None], repository: str, *, private: bool) -> s
     """Upload what `save` writes into a folder as "user/name"; return its address.
 
     Raises:
-        ValueError: The hub refuses, or there is no network.
+        ValueError: It is no such name, the hub refuses, or there is no network.
     """
+    if (
+        not isinstance(repository, str)
+        or repository.count("/") != 1
+        or not all(repository.split("/"))
+    ):
+        raise ValueError(f'{repository!r} names no repository of the hub; write "user/name"')
     from huggingface_hub import HfApi  # Needed here alone, and slow to import.
 
     with tempfile.TemporaryDirectory() as name:

@@ -15,6 +15,7 @@ from glip_pl.inference.network import Network, Precision
 from glip_pl.prompts.compiled import CompiledPrompt
 from glip_pl.prompts.request import compile_request
 from glip_pl.prompts.tokens import Tokenizer
+from glip_pl.system.paths import path_of
 from glip_pl.weights import About, Weights, write_folder
 
 _NO_LOGIT = 1e-6  # Scores so near to 0 or 1 have none.
@@ -93,7 +94,7 @@ class OpenedModel:
             raise ValueError(
                 'this model keeps half the digits (precision="bf16"); load it in fp32 to save it'
             )
-        write_folder(Path(folder), self._weights(), self.network.model.text)
+        write_folder(path_of("folder", folder), self._weights(), self.network.model.text)
 
     def push_to_hub(self, repository: str, *, private: bool = False) -> str:
         """Upload the model as "user/name" to the Hugging Face hub; return its address.

@@ -87,6 +87,30 @@ class Options:
         )
 
 
+def check_batch_size(batch_size: Any) -> None:
+    """Refuse what is no number of images.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size={batch_size!r} must be a positive whole number")
+
+
+def check_options(options: Options | None) -> Options:
+    """Return options, or those that hold where nobody chose.
+
+    Raises:
+        ValueError: They are of another kind.
+    """
+    if options is not None and not isinstance(options, Options):
+        raise ValueError(
+            f"options of type {type(options).__name__} are none; give "
+            "glip_pl.inference.options.Options(threshold=0.5)"
+        )
+    return options or Options()
+
+
 def _insist(name: str, value: Any, kinds: type | tuple[type, ...], wanted: str) -> None:
     """Refuse a value of another kind.
 

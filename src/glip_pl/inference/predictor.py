@@ -1,6 +1,7 @@
 """The Python API: a model from anywhere, and what it finds in images and videos."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from glip_pl.inference.batching import View
 from glip_pl.inference.encoded import EncodedImage, all_listed, loader
 from glip_pl.inference.network import Precision
 from glip_pl.inference.opened import OpenedModel
-from glip_pl.inference.options import Options
+from glip_pl.inference.options import Options, check_batch_size, check_options
 from glip_pl.inference.pixels import ImageLike, as_pixels, source_of
 from glip_pl.inference.result import Result
 from glip_pl.inference.video import frames
@@ -21,6 +22,7 @@ from glip_pl.inference.word_map import WordMap, map_words
 from glip_pl.prompts.compiled import CompiledPrompt
 from glip_pl.structures import Detections
 from glip_pl.system.machine import choose_device
+from glip_pl.system.paths import path_of
 from glip_pl.weights import read_weights
 
 
@@ -45,6 +47,7 @@ def load(
     """
     if precision not in ("fp32", "bf16"):
         raise ValueError(f"precision={precision!r} is not known; give fp32 or bf16")
+    path_of("source", source)  # "hf:user/repo" is to stay as it is.
     return Predictor(
         read_weights(str(source), trust=trust),
         device=choose_device(device),
@@ -113,8 +116,7 @@ class Predictor(OpenedModel):
             tile=tile,
             overlap=overlap,
         )
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"batch_size={batch_size!r} must be a positive whole number")
+        check_batch_size(batch_size)
         given = all_listed(images)
         prompts = self.prompts(prompt, len(given), caption)
         # What is encoded already has a size of its own and joins no batch.
@@ -151,20 +153,19 @@ class Predictor(OpenedModel):
             batch_size: Frames at a time.
             options: What `predict` takes one by one.
 
-        Yields:
-            Each frame, uint8 [H, W, 3], RGB, and what was found in it.
+        Returns:
+            Yields each frame, uint8 [H, W, 3], RGB, and what was found in it.
 
         Raises:
-            ValueError: The video cannot be read or has no frame.
+            ValueError: There is no such video, or an option is off; on the way, a video that cannot
+                be read or has no frame.
         """
+        check_batch_size(batch_size)
         (asked,) = self.prompts(prompt, 1, caption)
-        chosen, waiting = options or Options(), list[np.ndarray]()
-        for frame in frames(Path(video), every=every):
-            waiting.append(frame)
-            if len(waiting) == batch_size:
-                yield from self._of_frames(waiting, asked, chosen)
-                waiting = []
-        yield from self._of_frames(waiting, asked, chosen)
+        shown = frames(video, every=every)
+        groups = iter(lambda: list(islice(shown, batch_size)), [])
+        chosen = check_options(options)
+        return (pair for group in groups for pair in self._of_frames(group, asked, chosen))
 
     def encode_image(
         self,
@@ -240,7 +241,7 @@ class Predictor(OpenedModel):
     def _of_frames(
         self, images: list[np.ndarray], prompt: CompiledPrompt, options: Options
     ) -> Iterator[tuple[np.ndarray, Result]]:
-        found = self.network.detect(images, [prompt] * len(images), options, max(len(images), 1))
+        found = self.network.detect(images, [prompt] * len(images), options, len(images))
         for image, detections in zip(images, found, strict=True):
             yield image, self._shown(detections, prompt, image, None)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from glip_pl.inference.answers import absence_scores
 from glip_pl.structures import Detections
+from glip_pl.system.faults import advice_of
 
 UNKNOWN = "unknown"
 
@@ -170,7 +171,9 @@ class Result:
             self.plot().save(target)
         except OSError as error:
             reason = error.strerror or error
-            raise ValueError(f"{str(path)!r} cannot be written ({reason}); correct it") from error
+            raise ValueError(
+                f"{str(path)!r} cannot be written ({reason}); {advice_of(error.errno)}"
+            ) from error
 
     def _rows(self) -> list[tuple[str, float, list[float]]]:
         return list(zip(self.names, self.scores.tolist(), self.boxes.tolist(), strict=True))

@@ -108,7 +108,18 @@ class Engine:
                         progress.skipped[found.reason] += 1
                     if report is not None:
                         report(progress)
+                # Another process may have labelled it in the meantime, and asked for other things.
+                self._is_done(shard, heads[shard.number])
         return progress
+
+    def left(self, shards: Sequence[Shard]) -> int:
+        """Count the shards that are not labelled yet.
+
+        Raises:
+            ValueError: As for `run`: others that write to the same output asked for other things.
+        """
+        weights, asked = self._weights, self._digest()
+        return sum(not self._is_done(s, self._head(s, weights, asked)) for s in shards)
 
     def path_of(self, shard: Shard) -> Path:
         """Return the file of a labelled shard."""
@@ -165,13 +176,13 @@ class Engine:
         if isinstance(prompt, Skip):
             yield Item(str(video)), prompt
             return
-        stream = self.model.stream(
-            *(video, prompt),
-            every=self.every,
-            batch_size=self.batch_size,
-            options=self.options,
-        )
         try:
+            stream = self.model.stream(
+                *(video, prompt),
+                every=self.every,
+                batch_size=self.batch_size,
+                options=self.options,
+            )
             for number, (_, found) in enumerate(stream):
                 frame = Item(f"{video}#{number * self.every}")
                 yield frame, found.of(frame.path)

@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from glip_pl.data.formats.cvat.cvat_xml import TAIL, head, image_text
 from glip_pl.data.formats.label_studio.regions import write_region
+from glip_pl.system.aside import file_aside
 
 Record = dict[str, Any]
 
@@ -193,6 +194,5 @@ def write_parquet(path: Path, records: Iterable[Record], head: dict[str, str]) -
         ]
     )
     table = arrow.Table.from_pylist(rows, schema=schema.with_metadata(head))
-    part = path.with_name(f".{path.name}.part")
-    parquet.write_table(table, part)
-    part.replace(path)
+    with file_aside(path) as part:
+        parquet.write_table(table, part)

@@ -1,6 +1,5 @@
 """Weights of any kind to a folder, and models of official GLIP back to a .pth."""
 
-import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Literal
@@ -8,6 +7,7 @@ from typing import Literal
 import torch
 
 from glip_pl.backbones import SwinBackbone
+from glip_pl.system.aside import file_aside, refuse_existing
 from glip_pl.system.screen import next_prediction, write
 from glip_pl.weights.conversion import Conversion
 from glip_pl.weights.folder import DESCRIPTION, MODEL, RECEIPT, TEXT, write_folder
@@ -41,9 +41,7 @@ def convert(
         ValueError: The target exists, or the source is not of that form.
     """
     path = Path(target)
-    if path.exists():
-        raise ValueError(f"{target!r} exists already; name a new place, or remove it first")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    refuse_existing(path)  # Before anything is read.
     if path.suffix in _FILES:
         _write_official(source, path, trust or [])
     elif form == "transformers":
@@ -86,9 +84,9 @@ def _write_official(source: str, target: Path, trust: list[str]) -> None:
     state = to_official(
         model, deep=any(name.startswith("fusion.exchange.") for name in model.state_dict())
     )
-    part = target.with_name(f".{target.name}.part")
-    torch.save({"model": state}, part)
-    shutil.move(part, target)
+    with file_aside(target) as part:
+        torch.save({"model": state}, part)
+        refuse_existing(target)
     write(f"{target}: {len(state)} tensors under the names of official GLIP")
 
 

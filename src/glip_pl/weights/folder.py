@@ -7,7 +7,6 @@
 
 import json
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from torch import Tensor
 
 import glip_pl
 from glip_pl.configs.class_paths import with_current_paths
+from glip_pl.system.aside import folder_aside
 from glip_pl.system.state_dicts import refuse_non_finite
 from glip_pl.text import TextEncoder
 from glip_pl.weights.about import About
@@ -27,6 +27,7 @@ from glip_pl.weights.card import card_of
 from glip_pl.weights.weights import Weights, hashes
 
 MODEL, DESCRIPTION, TEXT, RECEIPT = "model.safetensors", "model.yaml", "text", "receipt.json"
+EXPORTED = "description.json"  # Of `glip export`; its reader is no import of this module.
 ABOUT, CARD = "about.json", "README.md"
 _MOST_BYTES = 2**20  # Of a description; far more than any has.
 _DEEPEST = 100  # Brackets in brackets, likewise.
@@ -46,6 +47,11 @@ def read_folder(folder: Path, *, trust: Sequence[str] = (), name: str | None = N
     """
     source = name or str(folder)
     lacking = [n for n in (MODEL, DESCRIPTION, RECEIPT) if not (folder / n).is_file()]
+    if lacking and (folder / EXPORTED).is_file():
+        raise ValueError(
+            f"{source!r} is an exported model, which runs without PyTorch: open it by "
+            f"glip_pl.runtime.Runtime({source!r}) or `glip serve --weights={source}`"
+        )
     if lacking:
         raise ValueError(
             f"the folder {source!r} holds no weights: it lacks {', '.join(lacking)}; pass one "
@@ -92,16 +98,11 @@ def write_folder(
         dropped: For the receipt, official tensors that were left out, with the reason.
 
     Raises:
-        ValueError: The target exists, or a number is not finite.
+        ValueError: The target exists, a number is not finite, or the disk does not take it.
     """
-    if target.exists():
-        raise ValueError(f"{str(target)!r} exists already; name a new place, or remove it first")
     refuse_non_finite(weights.state, f"{str(target)!r} is not written")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside the target and then renamed, so that a folder is whole or not there.
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:
-        folder = Path(name) / "weights"
-        (folder / TEXT).mkdir(parents=True)
+    with folder_aside(target) as folder:
+        (folder / TEXT).mkdir()
         described = _plain(weights.hyper_parameters)
         arguments = text.write_files(folder / TEXT)
         described["text"]["init_args"] = {**described["text"].get("init_args", {}), **arguments}
@@ -116,7 +117,6 @@ def write_folder(
             "dropped": dict(dropped or {}),
         }
         (folder / RECEIPT).write_text(json.dumps(receipt, indent=1) + "\n")
-        folder.rename(target)
 
 
 def _tensors(state: Mapping[str, Tensor], sources: Mapping[str, Sequence[str]]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The opener of weights: every command and the Python API read models of all kinds by it."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from glip_pl.weights.transformers_form.folder import convert_transformers, is_tr
 from glip_pl.weights.transformers_form.published import PUBLISHED_DINO
 from glip_pl.weights.weights import Weights
 
+_PATTERN = r"\\(?=\.)|\.\(.*"  # Of a name that is searched for, what is not part of the name.
 _NETWORK = "model."  # Where a training run's state dict has the network.
 
 
@@ -133,8 +135,9 @@ def convert_official(source: str) -> tuple[Architecture, Conversion]:
     except KeyError as error:
         some = ", ".join(list(state)[:3])
         raise ValueError(
-            f"{path!r} is not a checkpoint of official GLIP: it has no tensor {error.args[0]!r} "
-            f"(it begins with {some}), and none of `glip fit`: it does not describe its model"
+            f"{path!r} is not a checkpoint of official GLIP: it has no tensor "
+            f"{re.sub(_PATTERN, '', error.args[0])!r} (it begins with {some}), and none of "
+            "`glip fit`: it does not describe its model; pass weights of one of these"
         ) from error
     with torch.device("meta"):  # Names and shapes are enough.
         model = build_network(architecture.hyper_parameters())

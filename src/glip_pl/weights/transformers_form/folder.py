@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from glip_pl.model import GLIP
+from glip_pl.system.aside import folder_aside
 from glip_pl.text import PhraseBertEncoder
 from glip_pl.text.bert_files import BERT_BASE
 from glip_pl.weights.conversion import Conversion
@@ -58,27 +59,27 @@ def convert_transformers(source: str) -> tuple[DinoArchitecture, Conversion, str
     return architecture, from_transformers(_read_state(folder), model), text
 
 
-def write_transformers(model: GLIP, described: Mapping[str, Any], folder: Path) -> DinoArchitecture:
+def write_transformers(model: GLIP, described: Mapping[str, Any], target: Path) -> DinoArchitecture:
     """Write a model as transformers does, and return its architecture.
 
     Args:
         model: With its weights.
         described: Its description; see `glip_pl.weights.network`.
-        folder: A new place.
+        target: A new place.
 
     Raises:
-        ValueError: It is no member of the family.
+        ValueError: It is no member of the family, or the target exists or cannot be written.
     """
     state = to_transformers(model)
     architecture = DinoArchitecture.of_parameters(described)
     text = model.text
     assert isinstance(text, PhraseBertEncoder)
     bert = text.bert.config.to_dict()
-    folder.mkdir()
-    (folder / CONFIG).write_text(json.dumps(architecture.config(bert), indent=2) + "\n")
-    text.tokenizer.write(folder)
     separate = {name: value.detach().clone().contiguous() for name, value in state.items()}
-    save_file(separate, folder / WEIGHTS, metadata={"format": "pt"})
+    with folder_aside(target) as folder:
+        (folder / CONFIG).write_text(json.dumps(architecture.config(bert), indent=2) + "\n")
+        text.tokenizer.write(folder)
+        save_file(separate, folder / WEIGHTS, metadata={"format": "pt"})
     return architecture
 
 
