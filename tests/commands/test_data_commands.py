@@ -138,7 +138,7 @@ def test_a_file_with_a_byte_order_mark_is_read(tmp_path, capsys):
 
 
 def test_an_image_that_exif_turns_is_right_where_its_record_is_upright(tmp_path, capsys):
-    write_coco(tmp_path, {"a.png": []}, names=NAMES, size=(60, 40))
+    write_coco(tmp_path, {"a.png": [(1, [2, 2, 9, 9])]}, names=NAMES, size=(60, 40))
     spoil(tmp_path / "images/a.png", "turned")
 
     assert run("check", tmp_path) == 0
@@ -168,6 +168,30 @@ def test_many_categories_are_shown_by_the_most_and_the_rarest(tmp_path, capsys):
     assert "most: n29 29, n28 28," in told
     assert told.partition("rarest: ")[2].startswith("n10 10, ")
     assert "n2 2, n1 1\n    without a box: 2\n" in told
+
+
+def test_a_set_to_train_on_without_any_box_is_a_problem(tmp_path, capsys):
+    write_coco(tmp_path, {"a.png": []}, names=NAMES)
+
+    assert run("check", tmp_path) == 1
+    assert "no box, so that nothing can be learned from it" in capsys.readouterr().out
+
+
+def test_training_is_not_advised_where_nothing_is_to_train_on(tmp_path, capsys):
+    write_coco(tmp_path, BOXES, names=NAMES, file="val.json")
+
+    assert run("check", tmp_path) == 0
+    assert "next:" not in capsys.readouterr().out
+
+
+def test_a_name_of_a_terminals_commands_is_written_out(tmp_path, capsys):
+    write_coco(tmp_path, {"a.png": [(1, (1, 2, 10, 20))]}, names={1: "\x1b[31mred\n" + "x" * 1000})
+
+    run("check", tmp_path)
+
+    said = capsys.readouterr().out
+    assert r"\x1b[31mred\nxxx" in said
+    assert max(map(len, said.splitlines())) < 200
 
 
 def test_a_path_that_is_not_there_is_named(tmp_path, capsys):

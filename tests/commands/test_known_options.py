@@ -50,13 +50,23 @@ def test_a_wrong_option_does_without_torch_and_lightning():
 
 
 def test_the_folder_of_a_run_that_never_began_is_removed(tmp_path):
+    folder = tmp_path / "runs/deep-tiny-shapes/version_0"
     for name in ("config.yaml", "hparams.yaml", "events.out.tfevents.1"):
-        (tmp_path / "version_0").mkdir(exist_ok=True)
-        (tmp_path / "version_0" / name).touch()
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
 
-    discard_unused(tmp_path / "version_0")
+    discard_unused(folder, [folder.parent, folder.parent.parent])
 
-    assert not (tmp_path / "version_0").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_of_other_runs_stays_when_one_never_began(tmp_path):
+    for version in ("version_0", "version_1"):
+        (tmp_path / f"runs/{version}").mkdir(parents=True)
+
+    discard_unused(tmp_path / "runs/version_1", [tmp_path / "runs"])
+
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["version_0"]
 
 
 def test_a_folder_with_a_checkpoint_stays(tmp_path):

@@ -172,6 +172,14 @@ def test_an_input_is_never_written_over(ready, tmp_path):
     assert (tmp_path / "own/a-found.png").is_file()
 
 
+def test_a_link_that_leads_back_to_itself_is_an_input_like_others(tmp_path):
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+
+    outputs = Outputs(tmp_path / "out", [tmp_path / "loop.jpg"])
+
+    assert outputs.picture_of(tmp_path / "loop.jpg") == tmp_path / "out/loop.jpg"
+
+
 def test_every_input_has_a_picture_of_its_own(tmp_path):
     names = ["a.jpg", "a.png", "a.bmp", "a.bmp.png", "sub/a.jpg", "other/a.jpg"]
     outputs = Outputs(tmp_path / "out", [tmp_path / name for name in names])

@@ -149,6 +149,38 @@ def test_a_tenth_is_held_out_where_there_is_nothing_to_validate_on(caplog):
     assert "10 of its 95 images are held out" in caplog.text
 
 
+def test_a_set_whose_every_box_was_left_out_for_any_reason_is_refused(tmp_path):
+    write_image(tmp_path / "images/a.jpg", 10, 20)
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels/a.txt").write_text("0 0.5 0.5 0.5 0.5 1.57\n")  # An angle.
+    (tmp_path / "data.yaml").write_text("train: images\nnames: [cat]\n")
+
+    with pytest.raises(ValueError, match=r"every box of .* is left out"):
+        CategoryDetection(".", split="train").load(tmp_path, training=True)
+
+
+def test_cvats_images_lie_in_a_folder_named_after_the_file(tmp_path):
+    write_image(tmp_path / "images/default/a.jpg", 10, 20)
+    image = {"id": 1, "file_name": "a.jpg", "height": 10, "width": 20}
+    lists = {"images": [image], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations/instances_default.json").write_text(json.dumps(lists))
+
+    (found,) = FORMATS["coco"].read(tmp_path).values()
+
+    assert [record.file_name for record in found.records] == ["a.jpg"]
+
+
+def test_capitals_of_a_split_do_not_matter(tmp_path):
+    image = {"id": 1, "file_name": "a.jpg", "height": 10, "width": 20}
+    lists = {"images": [image], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}
+    for split in ("Train", "Valid"):
+        write_image(tmp_path / split / "a.jpg", 10, 20)
+        (tmp_path / split / "_annotations.coco.json").write_text(json.dumps(lists))
+
+    assert sorted(FORMATS["coco"].read(tmp_path)) == ["train", "val"]
+
+
 def test_splits_of_other_names_are_listed():
     with pytest.raises(ValueError, match="has the splits day, night, and none to train on"):
         auto_split({"day": split_of(), "night": split_of()}, "train", Path("set"))

@@ -10,6 +10,7 @@ from glip_pl.prompts.request import compile_request, read_names
     [
         ("red square, green circle.", ["red square", "green circle"]),
         ("a; b", ["a", "b"]),
+        ("a\uff0cb\u3001c\u3002", ["a", "b", "c"]),
         ("a\nb\r\n", ["a", "b"]),
         ("cat.dog", ["cat", "dog"]),
         ("1.5 l bottle. 2,5 l can", ["1.5 l bottle", "2,5 l can"]),

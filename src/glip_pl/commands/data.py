@@ -77,6 +77,7 @@ def check(path: str, *, format: str | None = None) -> bool:
     Returns:
         Whether something is wrong.
     """
+    from glip_pl.data.auto_splits import nothing_to_learn, trains
     from glip_pl.data.formats.common.image_files import without_broken_images
     from glip_pl.data.report import count_of, describe, list_problems
     from glip_pl.data.upkeep import read_sets
@@ -87,12 +88,14 @@ def check(path: str, *, format: str | None = None) -> bool:
     for split, annotation_set in sets.items():
         usable, oriented = without_broken_images(annotation_set)
         problems = list_problems(usable.problems)
+        problems += nothing_to_learn(split, usable)
         write("", f"{split}: {count_of(usable)}", *describe(usable, oriented))
         if not usable.records:
             problems.append("no usable image")
         write(*(f"  {line}" for line in problems or ["no problems"]))
         wrong |= bool(problems)
-    if not wrong and form.name in _TRAINED_AS_A_FOLDER and Path(path).is_dir():
+    as_a_folder = form.name in _TRAINED_AS_A_FOLDER and Path(path).is_dir()
+    if not wrong and as_a_folder and trains(sets, Path(path)):
         write("", next_command("glip", "fit", "--data=folder", f"--data.root={path}"))
     return wrong
 

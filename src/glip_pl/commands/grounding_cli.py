@@ -212,10 +212,11 @@ class GroundingCLI(LightningCLI):
         logger = self.trainer.logger
         folder = Path(logger.log_dir) if logger is not None and logger.log_dir else None
         is_new = folder is not None and self.trainer.is_global_zero and not folder.exists()
+        made = [place for place in folder.parents if not place.exists()] if folder else []
         try:
             super()._run_subcommand(subcommand)
         except BaseException:
             if logger is not None and folder is not None and is_new and folder.is_dir():
                 logger.finalize("failed")
-                discard_unused(folder)
+                discard_unused(folder, made)
             raise

@@ -53,6 +53,26 @@ def auto_split(sets: Mapping[str, AnnotationSet], wanted: str, source: Path) -> 
     return _share(sets[base], wanted in _STANDS_IN, source)
 
 
+def trains(sets: Mapping[str, AnnotationSet], source: Path) -> bool:
+    """Return whether a folder has a split to train on."""
+    try:
+        auto_split(sets, "train", source)
+    except ValueError:
+        return False
+    return True
+
+
+def nothing_to_learn(split: str, found: AnnotationSet) -> list[str]:
+    """Return that a split to train on has images and no box, or nothing where it has.
+
+    Training refuses it; a test may well show what is not there.
+    """
+    records = columns_of(found.records)
+    if split in _STANDS_IN or not len(records) or records.box_counts.any():
+        return []
+    return [] if records.has_captions.any() else ["no box, so that nothing can be learned from it"]
+
+
 def _is_there(sets: Mapping[str, AnnotationSet], split: str) -> bool:
     """Whether a split is there, which a description may name without its images."""
     return split in sets and not (NO_IMAGES in sets[split].problems and not sets[split].records)

@@ -55,8 +55,7 @@ def read_image(
             raise
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise ValueError(
-            f"cannot read the image {str(path)!r}: {reason}; replace the file or remove its record "
-            "from the annotations"
+            f"cannot read the image {str(path)!r}: {reason}; replace the file or leave it out"
         ) from error
     if size is not None and (height, width) != size:
         raise ValueError(

@@ -93,7 +93,7 @@ def _describe_ids(names: Mapping[int, str]) -> str:
 
 def _table(counted: list[tuple[int, str]]) -> list[str]:
     """List categories with their boxes, the most and the fewest where there are many."""
-    cells = [f"{name} {count}" for count, name in counted]
+    cells = [f"{_shown(name)} {count}" for count, name in counted]
     if len(cells) <= _NAMES:
         return [", ".join(cells)]
     half = _NAMES // 2
@@ -107,15 +107,19 @@ def list_problems(problems: Problems) -> list[str]:
     """Return what of a split is left out or changed, by kind, with a few examples."""
     lines = []
     for kind, found in problems.items():
-        shown = [_cut(example) for example in found[:_EXAMPLES]]
+        shown = [_shown(example) for example in found[:_EXAMPLES]]
         examples = "; ".join(shown) + ("; ..." if len(found) > _EXAMPLES else "")
         what = "to be corrected" if kind in CHANGES else "left out"
         lines.append(f"{len(found)} {what}: {kind} ({examples})")
     return lines
 
 
-def _cut(example: str) -> str:
-    return example if len(example) <= _LONGEST else f"{example[: _LONGEST - 4]} ..."
+def _shown(text: str) -> str:
+    r"""Write words of anybody on one line of a terminal: a line end as \n, and not without end."""
+    cut = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 4]} ..."
+    if cut.isprintable():
+        return cut
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
 
 
 def list_losses(writer: Format, sets: Mapping[str, AnnotationSet]) -> list[str]:

@@ -64,25 +64,29 @@ class Outputs:
                 f"the folder {str(folder)!r} cannot be made ({error.strerror}); "
                 f"{advice_of(error.errno)}"
             ) from error
-        parents = {path.resolve().parent for path in inputs}
-        self._root = Path(*_common([parent.parts for parent in parents]))
-        self._inputs = {path.resolve() for path in inputs}
+        self._inputs = {_real(path) for path in inputs}
+        self._root = Path(*_common([path.parent.parts for path in self._inputs]))
         self._taken: set[Path] = set()
 
     def picture_of(self, image: Path) -> Path:
         """Return where the picture of an image goes: JPEG for JPEG, PNG for what is neither."""
-        relative = image.resolve().relative_to(self._root)
+        relative = _real(image).relative_to(self._root)
         suffix = image.suffix.lower()
         name = relative.name if suffix in _KEPT else f"{relative.name}.png"
         target = self.folder / relative.parent / name
         number = 1
-        while target.resolve() in self._inputs or target in self._taken:
+        while _real(target) in self._inputs or target in self._taken:
             number += 1
             stem = f"{Path(name).stem}-found{number if number > 2 else ''}"
             target = self.folder / relative.parent / f"{stem}{Path(name).suffix}"
         self._taken.add(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         return target
+
+
+def _real(path: Path) -> Path:
+    """Follow links to a file; `Path.resolve` stops at links that lead back to themselves."""
+    return Path(os.path.realpath(path))
 
 
 class RecordFile:

@@ -45,10 +45,12 @@ def readable_names(names: Sequence[str]) -> list[str]:
     ]
 
 
+# What stands between names, also as Chinese and Japanese keyboards have it.
+_MARKS = ".,;\n\u3002\u3001\uff0c\uff1b\uff0e"
 # A name between double quotes keeps its dots and commas; an inch mark within a name opens none.
-_QUOTED = re.compile(r'\s*["\u201c]([^"\u201c\u201d]*)["\u201d]\s*(?=[.,;\n]|$)')
-# What ends a name: a dot, comma, semicolon or line end, but not the dot of "1.5 l".
-_NAME = re.compile(r"(?:[^.,;\n]|(?<=\d)[.,](?=\d))*")
+_QUOTED = re.compile(rf'\s*["\u201c]([^"\u201c\u201d]*)["\u201d]\s*(?=[{_MARKS}]|$)')
+# What ends a name: one of the marks, but not the dot of "1.5 l".
+_NAME = re.compile(rf"(?:[^{_MARKS}]|(?<=\d)[.,](?=\d))*")
 
 
 def split_names(text: str) -> list[str]:

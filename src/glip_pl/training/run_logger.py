@@ -2,7 +2,8 @@
 
 import shutil
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,17 @@ class RunLogger(TensorBoardLogger):
         super().log_metrics(named, step)
 
 
-def discard_unused(folder: Path) -> None:
-    """Remove the folder of a run that holds nothing but its options and empty logs."""
+def discard_unused(folder: Path, made: Sequence[Path] = ()) -> None:
+    """Remove the folder of a run that holds nothing but its options and empty logs.
+
+    Args:
+        folder: The folder.
+        made: Folders above it that were made for it, the deepest first; they go, too, if empty.
+    """
     started = ("hparams.yaml", "config.yaml", "events.out.tfevents")
     files = [path for path in folder.rglob("*") if path.is_file()]
     if all(path.name.startswith(started) for path in files):
         shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # Other runs began there meanwhile.
+            for parent in made:
+                parent.rmdir()

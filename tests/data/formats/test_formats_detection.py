@@ -540,7 +540,7 @@ def write_openimages(root: Path, rows: str, **files: str) -> Path:
 
 
 def test_openimages_boxes_are_parts_of_the_image(tmp_path):
-    rows = "0a,xclick,/m/02,1,0.25,0.5,0.1,1,0,1,1\n0a,,/m/01,0.75,0,1,0,1,0,0,-1\n"
+    rows = "0a,xclick,/m/02,1,0.25,0.5,0.1,1,0,1,True\n0a,,/m/01,0.75,0,1,0,1,0,0,-1\n"
     write_openimages(tmp_path, rows)
 
     assert detect_format(tmp_path).name == "openimages"
@@ -700,7 +700,7 @@ def test_a_size_that_no_xml_tells_is_that_of_the_file(tmp_path, size):
         (voc_object(("", 5, 40, 9)), "box that is not four numbers"),
         (voc_object(("nan", 5, 40, 9)), "box that is not four numbers"),
         ("<object><name>cat</name></object>", "box that is not four numbers"),
-        (voc_object(name=""), "object without a name"),
+        (voc_object(name=""), "box without a label"),
     ],
 )
 def test_each_fault_of_an_xml_is_counted(tmp_path, objects, kind):

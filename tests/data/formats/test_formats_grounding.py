@@ -100,6 +100,23 @@ def test_odvg_instance_without_a_name_is_counted(tmp_path):
     assert found.problems == {checks.UNKNOWN_CATEGORY: ["instance 0 of line 1"]}
 
 
+def test_odvg_instance_of_another_name_than_its_label_is_left_out(tmp_path):
+    instance = {"bbox": [1, 2, 30, 20], "label": 1, "category": "Hair drier"}
+    other = {**instance, "category": "dog"}
+
+    found = write_odvg(
+        tmp_path, {"detection": {"instances": [instance, other]}}, label_map={"1": "hair_drier"}
+    )
+
+    assert len(found.records[0].annotations) == 1
+    assert found.problems == {checks.OTHER_NAME: ["instance 1 of line 1: 'dog', 'hair_drier'"]}
+
+
+def test_a_label_map_whose_name_is_null_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"is no label map \(None is no name\)"):
+        write_odvg(tmp_path, {"detection": {"instances": []}}, label_map={"1": None})
+
+
 def test_odvg_region_of_two_boxes_is_two_annotations_of_one_phrase(tmp_path):
     region = {"bbox": [[1, 2, 3, 4], [5, 6, 7, 8]], "phrase": "x", "tokens_positive": [[11, 19]]}
 
@@ -210,6 +227,15 @@ def test_mdetr_tells_of_phrases_to_evaluate_that_no_box_shows(tmp_path):
     found = write_mdetr(tmp_path, [link], tokens_positive_eval=[[[0, 5]], [[11, 19]]])
 
     assert found.unread == {"phrase of tokens_positive_eval without a box": 1}
+
+
+def test_detection_whose_images_have_captions_is_no_grounding(tmp_path):
+    image = {"id": 1, "file_name": "a.png", "height": 40, "width": 60, "caption": CAPTION}
+    annotations = [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 20]}]
+    lists = {"images": [image], "annotations": annotations, "categories": [{"id": 1, "name": "x"}]}
+    (tmp_path / "train.json").write_text(json.dumps(lists))
+
+    assert detect_format(tmp_path).name == "coco"
 
 
 def test_mdetr_does_not_take_detection_or_captions_of_coco(tmp_path):

@@ -134,7 +134,7 @@ def test_what_only_a_model_drew_keeps_its_score(tmp_path):
     ("tasks", "told"),
     [
         ([task("b.jpg", [region()])], "missing image file"),
-        ([task("a.jpg", [region("")])], "region without a label"),
+        ([task("a.jpg", [region("")])], "box without a label"),
         ([task("a.jpg", [region(x="left")])], "box that is not four numbers"),
         ([{"data": {"text": "hello"}, "annotations": []}], "task without the name of an image"),
     ],
@@ -201,6 +201,32 @@ def test_subsets_of_cvat_are_splits(tmp_path):
     assert {split: len(held.records) for split, held in sets.items()} == {"train": 1, "val": 1}
 
 
+def test_the_images_of_a_project_lie_in_folders_of_its_subsets(tmp_path):
+    for split in ("Train", "Validation"):
+        write_image(tmp_path / "images" / split / "a.jpg", 100, 200)
+    images = [image(CVAT_BOX, more=f'subset="{s}"') for s in ("Train", "Validation")]
+    body = "".join(images)
+    (tmp_path / "annotations.xml").write_text(f"<annotations>{body}</annotations>")
+
+    sets = FORMATS["cvat"].read(tmp_path)
+
+    assert {split: held.records[0].file_name for split, held in sets.items()} == {
+        "train": "Train/a.jpg",
+        "val": "Validation/a.jpg",
+    }
+
+
+def test_a_task_of_several_images_gives_none_of_them_its_boxes(tmp_path):
+    shown = task("a.jpg", [region()], data={"left": "a.jpg", "right": "b.jpg"})
+
+    found = export(tmp_path, [shown], ("a.jpg", "b.jpg"))
+
+    assert found.problems == {
+        "task of several images, any of which its regions may show": ["task 7"]
+    }
+    assert len(found.records) == 0
+
+
 def test_a_video_of_cvat_is_refused_with_what_to_export(tmp_path):
     with pytest.raises(ValueError, match=r"CVAT for images 1\.1"):
         cvat(tmp_path, '<track id="0" label="cat"><box frame="0"/></track>')
@@ -209,7 +235,7 @@ def test_a_video_of_cvat_is_refused_with_what_to_export(tmp_path):
 @pytest.mark.parametrize(
     ("shapes", "told"),
     [
-        ('<box label="" xtl="20" ytl="20" xbr="80" ybr="60"/>', "shape without a label"),
+        ('<box label="" xtl="20" ytl="20" xbr="80" ybr="60"/>', "box without a label"),
         ('<box label="cat" xtl="20"/>', "box that is not four numbers"),
         ('<polygon label="cat" points="1;2"/>', "box that is not four numbers"),
     ],

@@ -106,6 +106,40 @@ def test_a_picture_whose_suffix_has_capitals_is_found(tmp_path):
     assert found.problems == {}
 
 
+def test_an_xml_in_a_namespace_is_read(tmp_path):
+    text = xml().replace("<annotation>", '<annotation xmlns="http://example.org/voc">')
+    tree(tmp_path, {"Annotations/1.xml": text, "JPEGImages/1.jpg": ""})
+
+    assert boxes(read(tmp_path)) == {"1.jpg": [("box", PIXELS)]}
+
+
+@pytest.mark.parametrize(
+    ("written", "difficult"), [("true", True), (" 1 ", True), ("False", False)]
+)
+def test_difficult_is_read_by_its_value(tmp_path, written, difficult):
+    text = xml().replace("</name>", f"</name><difficult>{written}</difficult>")
+    tree(tmp_path, {"Annotations/1.xml": text, "JPEGImages/1.jpg": ""})
+
+    assert [a.crowd for a in read(tmp_path).records[0].annotations] == [difficult]
+
+
+def test_a_list_may_name_files_with_their_folders(tmp_path):
+    files = {"Annotations/1.xml": xml(), "JPEGImages/1.jpg": ""}
+    tree(tmp_path, {**files, "ImageSets/Main/train.txt": "/home/me/VOC/JPEGImages/1.jpg\n"})
+
+    assert boxes(read(tmp_path, "train")) == {"1.jpg": [("box", PIXELS)]}
+
+
+def test_a_set_two_folders_deep_is_named(tmp_path):
+    tree(
+        tmp_path,
+        {f"VOCdevkit/VOC2007/{n}": xml() for n in ("Annotations/1.xml", "JPEGImages/1.jpg")},
+    )
+
+    with pytest.raises(ValueError, match=r"pass '.*VOCdevkit/VOC2007', which has a data set"):
+        detect_format(tmp_path)
+
+
 @pytest.mark.parametrize("file_name", ["a/b/7.jpg", r"C:\me\7.jpg", "../7.jpg", "7.jpg"])
 def test_a_file_name_with_folders_leads_to_the_picture(tmp_path, file_name):
     tree(tmp_path, {"Annotations/1.xml": xml(file_name), "JPEGImages/7.jpg": ""})

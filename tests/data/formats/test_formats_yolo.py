@@ -4,7 +4,8 @@ import pytest
 from helpers import write_image
 
 from glip_pl.data.formats import FORMATS, Annotation, AnnotationSet, Record, detect_format
-from glip_pl.data.formats.yolo.label_lines import NO_SCORE
+from glip_pl.data.formats.common.checks import NOT_A_SCORE
+from glip_pl.data.formats.yolo.yolo_labels import SHARED_LABELS
 
 BOX = "0.5 0.5 0.5 1"  # In 20 x 10 pixels: (5, 0, 15, 10).
 PIXELS = (5, 0, 15, 10)
@@ -77,12 +78,51 @@ def test_a_triangle_is_an_outline_though_it_ends_at_the_border(tmp_path):
     assert found.unread == {"segmentation": 1}
 
 
+def test_whole_numbers_that_end_every_line_are_those_of_a_track(tmp_path):
+    found = read(labelled(tmp_path, *[f"0 {BOX} 0.9 1"] * 3))
+
+    assert boxes(found) == [("cat", PIXELS)] * 3
+
+
+def test_key_points_that_no_description_tells_of_are_no_outline(tmp_path):
+    found = read(labelled(tmp_path, f"0 {BOX} 0.4 0.4 2 0.6 0.6 2"))
+
+    assert boxes(found) == []
+    assert "key points" in next(iter(found.problems))
+
+
+def test_a_label_file_of_two_images_gives_neither_its_boxes(tmp_path):
+    labelled(tmp_path, f"0 {BOX}")
+    tree(tmp_path, {"images/train/a.png": ""})
+
+    found = read(tmp_path)
+
+    assert found.problems[SHARED_LABELS] == ["a.jpg", "a.png"]
+    assert len(found.records) == 0
+
+
+def test_labels_of_another_split_are_not_without_an_image(tmp_path):
+    labelled(tmp_path, f"0 {BOX}")
+    tree(
+        tmp_path,
+        {
+            "data.yaml": "train: train.txt\nval: val.txt\nnames: [cat]\n",
+            "train.txt": "images/train/a.jpg\n",
+            "val.txt": "images/train/b.jpg\n",
+            "images/train/b.jpg": "",
+            "labels/train/b.txt": f"0 {BOX}\n",
+        },
+    )
+
+    assert read(tmp_path).problems == {} == read(tmp_path, "val").problems
+
+
 @pytest.mark.parametrize("sixth", ["45", "-0.3", "1.57", "7"])
 def test_boxes_with_an_angle_or_a_track_are_left_out_where_it_is_no_score(tmp_path, sixth):
     found = read(labelled(tmp_path, f"0 {BOX} {sixth}", f"0 {BOX} 0.5", f"1 {BOX}"))
 
     assert boxes(found) == [("dog", PIXELS)]
-    assert len(found.problems[NO_SCORE]) == 2
+    assert len(found.problems[NOT_A_SCORE]) == 2
 
 
 @pytest.mark.parametrize("line", ["0 10 5 10 10", "0 50 50 50 100"])
@@ -136,6 +176,28 @@ def test_the_description_may_have_another_name(tmp_path, name):
     (tmp_path / "data.yaml").rename(tmp_path / name)
 
     assert boxes(read(tmp_path)) == [("cat", PIXELS)]
+
+
+def test_a_description_in_utf_16_is_read(tmp_path):
+    labelled(tmp_path, f"0 {BOX}")
+    text = (tmp_path / "data.yaml").read_text()
+    (tmp_path / "data.yaml").write_text(text, encoding="utf-16")
+
+    assert boxes(read(tmp_path)) == [("cat", PIXELS)]
+
+
+def test_a_description_that_names_no_images_is_told_so(tmp_path):
+    tree(labelled(tmp_path, f"0 {BOX}"), {"data.yaml": "names: [cat]\n"})
+
+    with pytest.raises(ValueError, match=r"data.yaml' has `names` and names no images; write `tra"):
+        detect_format(tmp_path)
+
+
+def test_a_description_that_is_no_yaml_is_told_in_one_line(tmp_path):
+    tree(labelled(tmp_path), {"data.yaml": "train:\timages\nnames: [cat]\n"})
+
+    with pytest.raises(ValueError, match=r"^cannot read .*; correct the file$"):
+        read(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,14 @@ from glip_pl.data.datasets.samples import SampleContext, SampleMaker, Samples
 from glip_pl.data.formats import AnnotationSet, Record
 from glip_pl.data.formats.columns.builder import columns_of
 from glip_pl.data.formats.columns.records import ColumnRecords
+from glip_pl.data.formats.common.checks import MISSING_FILE, OUTSIDE_FOLDER
 from glip_pl.data.formats.common.doubts import doubts_of, refuse_if_nothing_left
 from glip_pl.data.formats.common.paths import FolderFinder
 from glip_pl.data.report import tell_problems
 from glip_pl.data.sources import read_split, with_images, without_crowded
 from glip_pl.metrics import GroundingMetric
+
+_ELSEWHERE = "pass --data.root=PATH (with make: DATA_ROOT=PATH) or correct `images` of the set"
 
 
 class DatasetBuilder(ABC):
@@ -156,9 +159,11 @@ class GroundingDataset(ABC):
         self.records, self.folder = self.select(found, self.problems), found.images
         if not self.records:
             lost = "; ".join(f"{len(v)} x {k} ({v[0]})" for k, v in self.problems.items())
+            elsewhere = not lost or not {MISSING_FILE, OUTSIDE_FOLDER}.isdisjoint(self.problems)
             raise ValueError(
                 f"{str(source)!r} has no usable image: {lost or 'its list of images is empty'}; "
-                "pass --data.root=PATH (with make: DATA_ROOT=PATH) or correct `images` of the set"
+                + (_ELSEWHERE if elsewhere else "correct the annotations")
+                + " (glip data check tells more)"
             )
         tell_problems(source, self.problems, strict=strict)
 

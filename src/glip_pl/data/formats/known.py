@@ -18,7 +18,7 @@ from glip_pl.data.formats.openimages.openimages_csv import OpenImages
 from glip_pl.data.formats.refcoco.refcoco import RefCoco
 from glip_pl.data.formats.voc.voc import Voc
 from glip_pl.data.formats.webdataset.webdataset import WebDatasetShards
-from glip_pl.data.formats.yolo.description import has_labels
+from glip_pl.data.formats.yolo.description import has_labels, without_splits
 from glip_pl.data.formats.yolo.yolo import Yolo
 
 _ALL: tuple[Format, ...] = (
@@ -38,6 +38,8 @@ _ALL: tuple[Format, ...] = (
     Captions(),
     WebDatasetShards(),
 )
+# Folders that are looked into for a data set.
+_FOLDERS = 20
 FORMATS: dict[str, Format] = {form.name: form for form in _ALL}
 
 
@@ -72,6 +74,11 @@ def _missing_piece(path: Path) -> str:
     """Return what a path lacks that looks like a set of a known tool."""
     if path.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar") and path.is_file():
         return f"{str(path)!r} is an archive; unpack it, and pass the folder. As it is, "
+    if (file := without_splits(path)) is not None:
+        return (
+            f"{str(file)!r} has `names` and names no images; write `train` there, for example "
+            "train: images. As it is, "
+        )
     if has_labels(path):
         return (
             f"{str(path)!r} has labels of YOLO without names; write data.yaml there, with `names` "
@@ -79,7 +86,10 @@ def _missing_piece(path: Path) -> str:
         )
     if any(path.glob("*.XML")) or any(path.glob("*/*.XML")):
         return f"XML files in {str(path)!r} end in .XML; rename them to end in .xml. As it is, "
-    below = [folder for folder in subfolders(path) if _forms(folder)]
+    folders = subfolders(path)[:_FOLDERS]
+    deeper = [deep for folder in folders for deep in subfolders(folder)[:_FOLDERS]]
+    # "VOCdevkit/VOC2012" lies two folders deep.
+    below = [f for f in folders if _forms(f)] or [f for f in deeper if _forms(f)]
     if below:
         some = " or ".join(repr(str(folder)) for folder in below[:3])
         return f"pass {some}, which has a data set; "

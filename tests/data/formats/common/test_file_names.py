@@ -43,6 +43,8 @@ def test_a_name_of_any_machine_is_written_plainly(written, plain):
         ("a%20b.jpg", "a%20b.jpg"),
         ("1.JPG", "1.jpg"),
         ("Cam/1.jpg", "cam/1.JPG"),
+        ("a.jpg", " a.jpg\n"),
+        ("cam/1.png", "cam/1"),
         (unicodedata.normalize("NFD", "é.jpg"), unicodedata.normalize("NFC", "é.jpg")),
         (unicodedata.normalize("NFC", "é.jpg"), unicodedata.normalize("NFD", "é.jpg")),
     ],
@@ -58,6 +60,12 @@ def test_of_two_files_that_differ_in_capitals_only_the_named_one_is_found(tmp_pa
 
     assert FilesBelow(tmp_path).find("A.jpg") == "A.jpg"
     assert FilesBelow(tmp_path).find("A.JPG") is None
+
+
+def test_of_two_images_that_a_name_without_suffix_may_mean_none_is_found(tmp_path):
+    touch(tmp_path, "a.jpg", "a.png")
+
+    assert FilesBelow(tmp_path).find("a") is None
 
 
 @pytest.mark.parametrize("name", ["../a.jpg", "x/../../a.jpg", "%2e%2e/a.jpg", "/a.jpg", "", "a\0"])
@@ -76,6 +84,10 @@ def test_nothing_outside_the_folder_is_found(tmp_path, name):
         (["images/1.jpg", "2.jpg"], ["1.jpg", "2.jpg"]),
         (["/me/cam/3.jpg", "/me/1.jpg"], ["cam/3.jpg", "1.jpg"]),
         (["v1/patch/cam/3.jpg"], ["cam/3.jpg"]),
+        (
+            [r"..\..\images/2.jpg", "C:/me/set/images/cam/3.jpg", "/1.jpg"],
+            ["2.jpg", "cam/3.jpg", "1.jpg"],
+        ),
     ],
 )
 def test_names_with_the_folders_of_another_machine_are_found(tmp_path, written, found):

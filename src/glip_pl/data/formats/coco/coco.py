@@ -21,6 +21,7 @@ from glip_pl.data.formats.coco.box_columns import BoxReader
 from glip_pl.data.formats.coco.coco_json import (
     PEEK,
     box_entry,
+    has_words,
     image_entry,
     json_ends,
     read_document,
@@ -46,11 +47,8 @@ from glip_pl.data.formats.common.paths import (
 from glip_pl.data.formats.common.records import AnnotationSet, Format, Record, Splits
 from glip_pl.data.formats.common.values import objects
 
-# Keys that MDETR, LVIS and panoptic COCO have, and words that MDETR and COCO's captions have; some
-# exports write `"caption": null` into every image.
-_OTHER_FORMS = re.compile(
-    rb'"(tokens_positive|neg_category_ids|synset|segments_info)"\s*:|"caption"\s*:\s*"\s*[^"\s]'
-)
+# Keys that MDETR, LVIS and panoptic COCO have; MDETR and COCO's captions have words, too.
+_OTHER_FORMS = re.compile(rb'"(tokens_positive|neg_category_ids|synset|segments_info)"\s*:')
 _ROBOFLOW = "_annotations.coco.json"
 
 
@@ -92,7 +90,8 @@ class Coco(Format):
         whole = len(ends) < PEEK  # Label Studio's notes.json has categories alone.
         if whole and b'"images"' not in ends:
             return False
-        return any(key in ends for key in keys) and not _OTHER_FORMS.search(ends)
+        is_other = _OTHER_FORMS.search(ends) is not None or has_words(ends)
+        return any(key in ends for key in keys) and not is_other
 
     def _candidates(self, path: Path) -> list[Path]:
         if path.is_file():

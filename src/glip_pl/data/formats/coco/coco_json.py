@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from glip_pl.data.formats.common.records import Annotation, Record
 from glip_pl.data.formats.common.text_files import encoding_of
 
 PEEK = 1 << 16
+_LINKED = b'"tokens_positive"'
+# Some exports of detection write `"caption": null` into every image.
+_WORDS = re.compile(rb'"caption"\s*:\s*"\s*[^"\s]')
 _ADVICE = (
     "pass another file, or --data.root=PATH (with make: DATA_ROOT=PATH), or correct `annotations` "
     "in data.*"
@@ -35,6 +39,14 @@ def json_ends(file: Path) -> bytes:
         ends = [end.decode(encoding, "replace").encode(errors="replace") for end in ends]
     begin = ends[0].removeprefix(codecs.BOM_UTF8).lstrip()
     return b"".join(ends) if begin[:1] == b"{" else b""
+
+
+def has_words(ends: bytes) -> bool:
+    """Whether the ends of a file have captions in words, and boxes that may show their phrases.
+
+    Detection has captions in some exports, too, and then boxes that no word is linked to.
+    """
+    return _WORDS.search(ends) is not None and (_LINKED in ends or b'"bbox"' not in ends)
 
 
 def read_document(

@@ -19,12 +19,14 @@ REPEATED_ANNOTATION = "repeated annotation id"
 SAME_NAME = "category names that read the same in a prompt"
 BLANK_NAME = "category whose name says nothing"
 NO_LABELS = "split without any label file, so that no image shows anything"
+OTHER_COUNT = "number of classes (nc) that is not the number of names"
 TRACK = "number of a track after a box, which is not kept"
 ALL_CROWDS = "set whose boxes are all around crowds, so that nothing can be learned from it"
 ALL_TINY = "set whose boxes are all smaller than a pixel, as if they were in parts of the image"
 # Kept, and told of; every other kind of problem leaves something out.
 CHANGES = frozenset(
-    {CLIPPED, REPEATED_ANNOTATION, SAME_NAME, BLANK_NAME, NO_LABELS, TRACK, ALL_CROWDS, ALL_TINY}
+    {CLIPPED, REPEATED_ANNOTATION, SAME_NAME, BLANK_NAME, NO_LABELS, OTHER_COUNT, TRACK}
+    | {ALL_CROWDS, ALL_TINY}
 )
 
 NO_BOX = "box that is not four numbers"
@@ -41,9 +43,16 @@ OUTSIDE_FOLDER = "image file outside the folder of images"
 UNKNOWN_IMAGE = "annotation of an unknown image"
 UNKNOWN_CATEGORY = "annotation of an unknown category"
 NO_PARTS = "box in pixels or percent, where parts of the image are meant"
+NO_OUTLINE = "outline that leaves the image far behind (key points? data.yaml needs kpt_shape then)"
+NOT_A_SCORE = "number after a box that is no score between 0 and 1 (an angle, or a track's number?)"
+NO_LABEL = "box without a label"
+OTHER_NAME = "box whose category has another name than its label"
+NO_NAME = "label without a name"
+UNNAMED_PART = "part of a mask whose number or colour has no name"
 # What leaves a box out and keeps its image.
 OF_A_BOX = frozenset({NO_BOX, INVERTED, NO_AREA, OUTSIDE, NO_SCORE, NO_PARTS})
-OF_A_BOX |= {UNKNOWN_IMAGE, UNKNOWN_CATEGORY}
+OF_A_BOX |= {UNKNOWN_IMAGE, UNKNOWN_CATEGORY, NO_OUTLINE, NOT_A_SCORE}
+OF_A_BOX |= {NO_LABEL, NO_NAME, OTHER_NAME, UNNAMED_PART}
 
 # COCO writes two decimals, so a box may end a little past its image without being wrong.
 ROUNDING = 0.1

@@ -11,13 +11,13 @@ from glip_pl.data.formats.common.records import Annotation, AnnotationSet, Recor
 from glip_pl.prompts import clean_name
 
 UNNAMED = "object"
-_SPLIT_FOLDER = re.compile(r"(train|val|test)(?:id(?:ation)?)?\d*$")
+_SPLIT_FOLDER = re.compile(r"(?i)(train|val|test)(?:id(?:ation)?)?\d*$")
 
 
 def folder_split(name: str) -> str | None:
-    """Read the split that a folder is named after: "valid" and "val2017" are "val"."""
+    """Read the split that a folder is named after: "Valid" and "val2017" are "val"."""
     found = _SPLIT_FOLDER.match(name)
-    return found[1] if found else None
+    return found[1].lower() if found else None
 
 
 def as_detection(sets: Mapping[str, AnnotationSet]) -> dict[str, AnnotationSet]:

@@ -8,8 +8,11 @@ does not tell "A.JPG" from "a.jpg". Nothing outside the folder of a set is ever 
 import os
 import re
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
+
+from glip_pl.data.formats.common.image_files import IMAGE_SUFFIXES
 
 # Most names of a set: steps of letters, digits, "_", "-" and later dots.
 _PLAIN = re.compile(r"(?:[\w-][\w.-]*/)*[\w-][\w.-]*")
@@ -18,6 +21,12 @@ _DRIVE = re.compile(r"[a-z]:(?=/)", re.IGNORECASE)
 # Label Studio serves files of a disk under such an address.
 _SERVED_PATH = "?d="
 _ASKED_SINGLY = 64  # Files of one folder, before it is listed.
+# From which part on a name may count: the same number of folders dropped, or of parts kept.
+_STARTS_INSIDE = (0, 1, 2, 3, -4, -3, -2, -1)
+_STARTS_OUTSIDE = (*range(1, 13), -4, -3, -2, -1)
+
+# The first part that counts, of names inside the folder and of names that lead out of it.
+Cuts = tuple[int, int]
 
 
 def plain_name(name: str) -> str:
@@ -71,18 +80,33 @@ class FilesBelow:
     def find(self, name: str) -> str | None:
         """Find a file: as it is spelt, with its %20 decoded, or in other letters of one kind.
 
+        Blanks around a name may be missing in that of the file, and a suffix of an image in the
+        name.
+
         Returns:
             Its path below the folder, with forward slashes; None where there is none, or several
             fit alike.
         """
         if name and not leads_out(name) and self._is_file(name):
             return name
-        spellings = [s for s in dict.fromkeys((name, unquote(name))) if s and not leads_out(s)]
+        options = dict.fromkeys((name, unquote(name), name.strip(), unquote(name).strip()))
+        spellings = [s for s in options if s and not leads_out(s)]
         for spelling in spellings:
             if self._is_file(spelling):
                 return spelling
         found = (self._in_other_letters(spelling) for spelling in spellings)
-        return next((path for path in found if path is not None), None)
+        return next((path for path in found if path is not None), None) or self._by_stem(spellings)
+
+    def _by_stem(self, names: Sequence[str]) -> str | None:
+        """Find the one image that a name without a suffix may mean."""
+        bare = [name for name in names if not name.lower().endswith(IMAGE_SUFFIXES)]
+        files = {
+            file
+            for name in bare
+            for suffix in IMAGE_SUFFIXES
+            if (file := self._in_other_letters(name + suffix)) is not None
+        }
+        return files.pop() if len(files) == 1 else None
 
     def _in_other_letters(self, name: str) -> str | None:
         place = ""
@@ -126,3 +150,34 @@ def _files_in(folder: str) -> set[str]:
 
 def _fold(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
+
+
+def fitting_cuts(files: FilesBelow, names: Sequence[str]) -> tuple[int, Cuts]:
+    """Count the names that a folder has files of, cut to those of their parts that fit best.
+
+    Whole names come first, then long ones: "cam1/1.jpg" tells more than "1.jpg".
+    """
+    inside = [name for name in names if not leads_out(name)]
+    outside = [name for name in names if leads_out(name)]
+    total, cuts = 0, []
+    for group, starts in ((inside, _STARTS_INSIDE), (outside, _STARTS_OUTSIDE)):
+        best, most = 0, 0
+        for start in starts:
+            found = sum(files.find(parts_from(name, start)) is not None for name in group)
+            if found > most:
+                best, most = start, found
+            if found == len(group):
+                break
+        total += most
+        cuts.append(best)
+    return total, (cuts[0], cuts[1])
+
+
+def endings(name: str) -> list[str]:
+    """List the ends of a name that leads out, the longest first: not all need be cut alike."""
+    return [parts_from(name, start) for start in _STARTS_OUTSIDE] if leads_out(name) else []
+
+
+def cut(name: str, cuts: Cuts) -> str:
+    """Cut a name to the parts that count."""
+    return parts_from(name, cuts[leads_out(name)])

@@ -13,20 +13,22 @@ from glip_pl.data.annotations import Problems
 from glip_pl.data.formats.columns.records import ColumnRecords
 from glip_pl.data.formats.common.checks import MISSING_FILE, OUTSIDE_FOLDER, UNSURE_FILE, note
 from glip_pl.data.formats.common.detection_sets import folder_split, subfolders
-from glip_pl.data.formats.common.file_names import FilesBelow, leads_out, parts_from, plain_name
+from glip_pl.data.formats.common.file_names import (
+    Cuts,
+    FilesBelow,
+    cut,
+    endings,
+    fitting_cuts,
+    leads_out,
+    plain_name,
+)
 
 # A split's word in a file name, "refcoco_testA" or "train2017"; never part of a longer word.
-_SPLIT = re.compile(r"(?<![a-zA-Z])(train|val|test[AB]?)(?:id(?:ation)?)?(?![a-zA-Z])")
+_SPLIT = re.compile(r"(?i)(?<![a-z])(train|val|test[ab]?)(?:id(?:ation)?)?(?![a-z])")
 _REFERENCES = re.compile(r"g?refs\([a-z]+\)\.(p|json)")
 _FOLDERS = ("images", "train2014", "train2017", "flickr30k-images", "flickr30k_images")
 _LOOKED_AT = 10_000
 _PROBES = 20
-# From which part on a name may count: the same number of folders dropped, or of parts kept.
-_STARTS_INSIDE = (0, 1, 2, 3, -4, -3, -2, -1)
-_STARTS_OUTSIDE = (*range(1, 13), -4, -3, -2, -1)
-
-# The first part that counts, of names inside the folder and of names that lead out of it.
-Cuts = tuple[int, int]
 
 
 def sources(
@@ -79,7 +81,8 @@ def reference_files(path: Path) -> list[Path]:
 def split_of(stem: str) -> str | None:
     """Read the split in a file's name: its last word "train", "val", "test", "testA" or "testB"."""
     words = _SPLIT.findall(stem)
-    return words[-1] if words else None
+    word = words[-1].lower() if words else None
+    return {"testa": "testA", "testb": "testB"}.get(word, word) if word else None
 
 
 class ImageFolder:
@@ -136,7 +139,7 @@ class ImageFolder:
         some = wanted[:: max(1, len(wanted) // _PROBES)]
         best, most = (places[0], (0, 0)), 0
         for place in places:
-            found, cuts = _fitting(FilesBelow(place), some)
+            found, cuts = fitting_cuts(FilesBelow(place), some)
             if found > most:
                 best, most = (place, cuts), found
             if found == len(some):
@@ -160,7 +163,7 @@ class ImageFolder:
         plain = plain_name(name)
         asked = f"{subfolder}/{plain}" if subfolder else plain
         if asked not in self._found:
-            options = dict.fromkeys((_cut(plain, self._cuts), asked))
+            options = dict.fromkeys((cut(plain, self._cuts), asked, *endings(plain)))
             found = next((f for o in options if (f := self._files.find(o)) is not None), None)
             # The same text, of which a million may be kept, is kept once.
             self._found[asked] = asked if found == asked else found
@@ -220,31 +223,8 @@ def _places(source: Path, split: str | None) -> list[Path]:
     below = [f for base in around[:2] for f in (*subfolders(base / "images"), *subfolders(base))]
     places = [around[0] / "images"]
     places += [folder for folder in below if split and folder_split(folder.name) == split]
+    # CVAT writes instances_default.json beside images/default.
+    places += [f for f in below if source.stem.lower().endswith(f"_{f.name.lower()}")]
     places += around[:1]
     places += [base / name for base in around for name in _FOLDERS]
     return list(dict.fromkeys([*places, *around]))
-
-
-def _fitting(files: FilesBelow, names: Sequence[str]) -> tuple[int, Cuts]:
-    """Count the names that a folder has files of, cut to those of their parts that fit best.
-
-    Whole names come first, then long ones: "cam1/1.jpg" tells more than "1.jpg".
-    """
-    inside = [name for name in names if not leads_out(name)]
-    outside = [name for name in names if leads_out(name)]
-    total, cuts = 0, []
-    for group, starts in ((inside, _STARTS_INSIDE), (outside, _STARTS_OUTSIDE)):
-        best, most = 0, 0
-        for start in starts:
-            found = sum(files.find(parts_from(name, start)) is not None for name in group)
-            if found > most:
-                best, most = start, found
-            if found == len(group):
-                break
-        total += most
-        cuts.append(best)
-    return total, (cuts[0], cuts[1])
-
-
-def _cut(name: str, cuts: Cuts) -> str:
-    return parts_from(name, cuts[leads_out(name)])

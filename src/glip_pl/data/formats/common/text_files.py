@@ -136,7 +136,8 @@ def read_yaml_words(file: Path) -> Any:
     except RecursionError:
         raise ValueError(f"cannot read {str(file)!r}: its brackets are nested too deep") from None
     except (ValueError, yaml.YAMLError) as error:
-        raise ValueError(f"cannot read {str(file)!r} as YAML: {error}; correct the file") from error
+        told = " ".join(str(error).split())
+        raise ValueError(f"cannot read {str(file)!r} as YAML: {told}; correct the file") from error
 
 
 def _refuse_aliases(text: str) -> None:

@@ -11,6 +11,10 @@ WRONG = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
 
 # Decimals that say nothing.
 _ZEROS = re.compile(r"(?<=\d)\.0*\s*$")
+# Words of flags that are not set, or of which nothing is known.
+_NOT_TRUE = frozenset(
+    ("", "0", "0.0", "false", "f", "no", "n", "off", "none", "null", "nan", "n/a")
+)
 # What 64 bits hold.
 _TOO_LARGE = 1 << 63
 
@@ -63,5 +67,5 @@ def texts(value: Any) -> tuple[str, ...]:
 def is_true(value: Any) -> bool:
     """Read a flag, which some exports write as text: "0" and "False" are no more true than 0."""
     if isinstance(value, str):
-        return value.strip().lower() not in ("", "0", "0.0", "false", "no", "none", "null")
-    return bool(value)
+        return value.strip().lower() not in _NOT_TRUE
+    return bool(value) and value == value  # What a table lacks is NaN.

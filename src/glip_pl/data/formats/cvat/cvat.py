@@ -31,7 +31,6 @@ from glip_pl.data.formats.cvat.cvat_xml import (
     shape_corners,
 )
 
-NO_LABEL = "shape without a label"
 ANNOTATIONS = "annotations.xml"
 
 
@@ -116,7 +115,8 @@ def _read_file(file: Path, images_at: Path | None) -> dict[str, AnnotationSet]:
         for place, (image, number) in enumerate(zip(images, numbers, strict=True), start=1):
             try:
                 size = size_of(image.values)
-                found = folder.find(image.values["name"])
+                # A project has its images in folders of its subsets.
+                found = folder.find(image.values["name"], image.values.get("subset", ""))
             except WRONG:
                 note(problems, checks.NO_RECORD, f"image {place} of the file")
                 continue
@@ -167,7 +167,7 @@ def _boxes(
         where = f"{label!r} of {image.values.get('name')}: {list(corners)}"
         note(problems, kind, where)
         if label not in ids:
-            note(problems, NO_LABEL, where)
+            note(problems, checks.NO_LABEL, where)
         elif box is not None:
             if beyond is not None:
                 unread[beyond] += 1

@@ -35,7 +35,7 @@ from glip_pl.data.formats.label_studio.regions import (
 )
 
 NO_IMAGE = "task without the name of an image"
-NO_LABEL = "region without a label"
+SEVERAL = "task of several images, any of which its regions may show"
 # What is counted as not read.
 CANCELLED, FURTHER = "task that was skipped", "further annotation of a task"
 CONFIG = "label_config.xml"
@@ -108,11 +108,11 @@ def _read_file(file: Path, images: Path | None = None) -> AnnotationSet:
     tasks = list_of_objects(file)
     names, numbers = dict[int, str](), dict[int, int | None]()
     for place, task in enumerate(tasks, start=1):
-        name = _image_of(task)
-        if name is None:
-            note(problems, NO_IMAGE, f"task {task.get('id', place)}")
+        shown = _images_of(task)
+        if len(shown) != 1:
+            note(problems, SEVERAL if shown else NO_IMAGE, f"task {task.get('id', place)}")
         else:
-            names[place], numbers[place] = name, whole_number(task.get("id"))
+            names[place], numbers[place] = shown[0], whole_number(task.get("id"))
     folder, found = _image_files(FolderFinder(file, only=images), list(names.values()), problems)
     kept = {place: name for place, name in zip(names, found, strict=True) if name is not None}
     sizes = read_sizes([str(folder.path / name) for name in kept.values()])
@@ -145,14 +145,14 @@ def _read_file(file: Path, images: Path | None = None) -> AnnotationSet:
     return AnnotationSet(folder.path, records, held, problems=problems, unread=dict(+unread))
 
 
-def _image_of(task: Mapping[str, Any]) -> str | None:
-    """Find the name of a task's image: under "image", or the first value that looks like one."""
+def _images_of(task: Mapping[str, Any]) -> list[str]:
+    """Find the names of a task's images: the one under "image", or what looks like one."""
     data = task.get("data", task)
     values = [v for v in data.values() if isinstance(v, str)] if isinstance(data, dict) else []
     if values and isinstance(data.get("image"), str):
-        return str(data["image"])
+        return [str(data["image"])]
     shown = (v for v in values if plain_name(v).lower().endswith(IMAGE_SUFFIXES))
-    return next(shown, None)
+    return list(dict.fromkeys(shown))
 
 
 def _image_files(
@@ -223,7 +223,7 @@ def _boxes(
         box, kind = checked_box(corners, size)
         note(problems, kind, f"{', '.join(labels)} of {name}: {list(corners)}")
         if not labels or not all(label.strip() and is_readable(label) for label in labels):
-            note(problems, NO_LABEL, f"{name}: {list(corners)}")
+            note(problems, checks.NO_LABEL, f"{name}: {list(corners)}")
         elif box is not None:
             if beyond is not None:
                 unread[beyond] += 1

@@ -26,7 +26,6 @@ from glip_pl.data.formats.masks.levels import Names, Parts, read_parts
 
 OTHER_SIZE = "mask of another size than its image"
 UNREADABLE = "mask that cannot be read"
-UNNAMED = "part of a mask whose number or colour has no name"
 
 
 class Masks(Format):
@@ -92,7 +91,7 @@ def _read_split(pairs: list[tuple[MaskFolders, str, Path]], names: Names) -> Ann
                 note(found.problems, OTHER_SIZE, f"{mask.name} of {image}")
                 continue
             for level in parts.unnamed:
-                note(found.problems, UNNAMED, f"{level} in {mask.name}")
+                note(found.problems, checks.UNNAMED_PART, f"{level} in {mask.name}")
             boxes = list[Annotation]()
             for name, corners in parts.boxes:
                 box, kind = checked_box(corners, size)

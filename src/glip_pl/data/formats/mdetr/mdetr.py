@@ -8,7 +8,7 @@ its file name. ``phrase_types`` of an annotation is our addition. See https://gi
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +17,7 @@ import numpy as np
 
 from glip_pl.data.formats.coco.coco_json import (
     box_entry,
+    has_words,
     image_entry,
     json_ends,
     read_document,
@@ -33,8 +34,6 @@ from glip_pl.data.formats.mdetr.linked_captions import KEYS, read_json
 
 _ENTRY = re.compile(rb"\{[^{}]*\}")
 _CAPTION = re.compile(rb'"caption"\s*:')
-# Some exports of detection write `"caption": null` into every image.
-_WORDS = re.compile(_CAPTION.pattern + rb'\s*"\s*[^"\s]')
 _CATEGORIES = [{"id": 1, "name": "object"}]
 
 
@@ -46,11 +45,11 @@ class Mdetr(Format):
 
     def detect(self, path: Path) -> bool:
         """Return whether an image entry at either end of a JSON file has a caption."""
-        return bool(sources(path, (".json",), _has_captions))
+        return bool(sources(path, (".json",), _is_linked))
 
     def read(self, path: Path) -> Mapping[str, AnnotationSet]:
         """Read a JSON file, or those of a folder or of its ``annotations``."""
-        files = sources(path, (".json",), _may_have_captions, needed=self.name)
+        files = sources(path, (".json",), _has_captions, needed=self.name)
         return Splits({split: partial(_read_file, file) for split, file in files.items()})
 
     def write(self, sets: Mapping[str, AnnotationSet], path: Path) -> None:
@@ -67,19 +66,20 @@ class Mdetr(Format):
             write_lists(folder / f"{split}.json", _lists(annotation_set.records))
 
 
-def _has_captions(file: Path, words: re.Pattern[bytes] = _WORDS) -> bool:
-    """Look for an image entry with a caption; COCO's caption files have it in annotations."""
+def _is_linked(file: Path) -> bool:
+    """Look for an image entry with a caption in words; COCO's captions have it in annotations."""
+    ends = json_ends(file)
+    return (b'"tokens_positive"' in ends or has_words(ends)) and _has_captions(file, has_words)
+
+
+def _has_captions(file: Path, words: Callable[[bytes], object] = _CAPTION.search) -> bool:
+    """Look for an image entry with a place for a caption, where the form is known."""
     ends = json_ends(file)
     if b'"images"' not in ends and b'"annotations"' not in ends:
         return False
     return b'"tokens_positive"' in ends or any(
-        b'"file_name"' in entry[0] and words.search(entry[0]) for entry in _ENTRY.finditer(ends)
+        b'"file_name"' in entry[0] and words(entry[0]) for entry in _ENTRY.finditer(ends)
     )
-
-
-def _may_have_captions(file: Path) -> bool:
-    """Look for an image entry with a place for a caption, where the form is known."""
-    return _has_captions(file, _CAPTION)
 
 
 def _read_file(file: Path) -> AnnotationSet:

@@ -135,7 +135,8 @@ def _label_map(file: Path) -> dict[int, str]:
             "them beside it"
         )
     try:
-        return {int(label): str(name) for label, name in json.loads(maps[0].read_bytes()).items()}
+        labels = json.loads(maps[0].read_bytes())
+        return {int(i): checks.category_name({"name": name}) for i, name in labels.items()}
     except (OSError, *WRONG) as error:
         raise ValueError(
             f'{str(maps[0])!r} is no label map ({error}); it needs the form {{"0": "person"}}'

@@ -41,8 +41,12 @@ def read_instances(
     for i, instance in enumerate(_entries(line.get("detection"), "instances")):
         named = f"instance {i} of {where}"
         category = _category(instance, names)
+        given = instance.get("category")
         if category is None:
             note(problems, checks.UNKNOWN_CATEGORY, named)
+            continue
+        if isinstance(given, str) and not _same(given, names[category]):
+            note(problems, checks.OTHER_NAME, f"{named}: {given!r}, {names[category]!r}")
             continue
         for box in _boxes(instance, size, problems, named):
             annotations.append(Annotation(box, category, crowd=is_true(instance.get("iscrowd", 0))))
@@ -86,6 +90,10 @@ def read_regions(
 
 def _entries(holder: Any, key: str) -> list[dict[str, Any]]:
     return objects(holder.get(key)) if isinstance(holder, dict) else []
+
+
+def _same(name: str, other: str) -> bool:
+    return checks.read_name(name).lower() == checks.read_name(other).lower()
 
 
 def _category(entry: Mapping[str, Any], names: dict[int, str]) -> int | None:

@@ -14,8 +14,8 @@ from glip_pl.data.formats.common import checks
 from glip_pl.data.formats.common.checks import checked_box, note
 from glip_pl.data.formats.common.image_files import IMAGE_SUFFIXES, read_sizes
 from glip_pl.data.formats.common.records import Annotation, AnnotationSet
+from glip_pl.data.formats.common.values import is_true
 
-NO_NAME = "label without a name"
 COLUMNS = ("ImageID", "Source", "LabelName", "Confidence", "XMin", "XMax", "YMin", "YMax")
 _NEEDED = ("ImageID", "LabelName", "XMin", "YMin", "XMax", "YMax")
 _UNREAD = ("IsOccluded", "IsTruncated", "IsDepiction", "IsInside")
@@ -107,7 +107,7 @@ def _boxes(
                 missing.add(image_id)
             continue
         for flag in _UNREAD:
-            if row.get(flag) == "1":
+            if _is_set(row.get(flag)):
                 found.unread[flag] = found.unread.get(flag, 0) + 1
         annotation, kind = _annotation(row, sizes[image_id], ids)
         if kind is not None:
@@ -199,13 +199,18 @@ def _number(text: str) -> float:
         return -1.0
 
 
+def _is_set(flag: str | None) -> bool:
+    """Read a flag, of which -1 says that nobody knows."""
+    return is_true(flag) and flag != "-1"
+
+
 def _annotation(
     row: Mapping[str, str], size: tuple[int, int], ids: Mapping[str, int]
 ) -> tuple[Annotation | None, str | None]:
     """Read a row: the annotation, None where it is left out, and the name of its problem."""
     category = ids.get(row.get("LabelName", ""))
     if category is None:
-        return None, NO_NAME
+        return None, checks.NO_NAME
     height, width = size
     try:
         x1, y1, x2, y2 = (float(row[side]) for side in ("XMin", "YMin", "XMax", "YMax"))
@@ -215,5 +220,5 @@ def _annotation(
     confidence = _number(row.get("Confidence", "1"))
     # A box of confidence 1 was drawn or checked by people.
     score = confidence if 0 <= confidence < 1 else None
-    crowd = row.get(_GROUP) == "1"
+    crowd = _is_set(row.get(_GROUP))
     return box and Annotation(box, category, crowd=crowd, score=score), kind

@@ -23,7 +23,7 @@ from glip_pl.data.formats.common.checks import (
     note_same_names,
 )
 from glip_pl.data.formats.common.detection_sets import all_names, as_detection
-from glip_pl.data.formats.common.file_names import FilesBelow, leads_out, plain_name
+from glip_pl.data.formats.common.file_names import FilesBelow, leads_out, parts_from, plain_name
 from glip_pl.data.formats.common.image_files import IMAGE_SUFFIXES, place_images, read_sizes
 from glip_pl.data.formats.common.records import Annotation, AnnotationSet, Format, Record
 from glip_pl.data.formats.common.spool import Spool
@@ -125,7 +125,10 @@ def _picture_id(line: str, folder: Path) -> str:
     """Read an id of a list, some of which name the picture's file or go on with a number."""
     plain = plain_name(line)
     stem, dot, suffix = plain.rpartition(".")
-    options = (plain, stem if dot + suffix.lower() in IMAGE_SUFFIXES else "", *line.split(), line)
+    name = stem if dot + suffix.lower() in IMAGE_SUFFIXES else plain
+    # The list may name files with their folders, "JPEGImages/1.jpg".
+    ends = (parts_from(name, start) for start in range(1, name.count("/") + 1))
+    options = (plain, name, *line.split(), line, *ends)
     there = (o for o in options if o and not leads_out(o) and (folder / f"{o}.xml").is_file())
     return next(there, line)
 

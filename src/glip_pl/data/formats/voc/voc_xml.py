@@ -8,12 +8,12 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from glip_pl.data.annotations import Problems
-from glip_pl.data.formats.common.checks import note
+from glip_pl.data.formats.common.checks import NO_LABEL, note
 from glip_pl.data.formats.common.records import Record
 from glip_pl.data.formats.common.text_files import NOT_UTF8, decode, is_readable
+from glip_pl.data.formats.common.values import is_true
 
 NO_XML = "picture without a readable XML"
-NO_NAME = "object without a name"
 _SIZE = ("height", "width")
 # The continuous box begins one pixel before the number of its first pixel.
 _SIDES = {"xmin": 1, "ymin": 1, "xmax": 0, "ymax": 0}
@@ -53,11 +53,11 @@ def read_pictures(folder: Path, ids: Iterable[str], problems: Problems) -> Itera
         for element in root.iterfind("object"):
             name = _text(element, "name")
             corners = tuple(_corner(element, side, first) for side, first in _SIDES.items())
-            difficult = _text(element, "difficult") == "1"
+            difficult = is_true(_text(element, "difficult"))
             if name:
                 objects.append(VocObject(name, corners, difficult))
             else:
-                note(problems, NO_NAME, f"{picture_id}: {list(corners)}")
+                note(problems, NO_LABEL, f"{picture_id}: {list(corners)}")
         parts = len(root.findall("object/part"))
         file_name = _text(root, "filename")
         size = (height, width)
@@ -67,14 +67,20 @@ def read_pictures(folder: Path, ids: Iterable[str], problems: Problems) -> Itera
 def read_xml(file: Path) -> Element:
     """Read an XML file in the encoding that it declares; bytes that are wrong become U+FFFD.
 
+    Names of tags lose the namespace that some tools write.
+
     Raises:
         ValueError: It is no XML.
         OSError: It cannot be read.
     """
     try:
-        return ElementTree.fromstring(decode(file.read_bytes()).lstrip())
+        root = ElementTree.fromstring(decode(file.read_bytes()).lstrip())
     except ElementTree.ParseError as error:
         raise ValueError(str(error)) from error
+    for element in root.iter():
+        if isinstance(element.tag, str):
+            element.tag = element.tag.rpartition("}")[2]
+    return root
 
 
 def _text(element: Element, path: str) -> str:

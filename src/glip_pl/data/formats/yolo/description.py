@@ -11,16 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from glip_pl.data.annotations import Problems
-from glip_pl.data.formats.common.checks import note
+from glip_pl.data.formats.common.checks import OTHER_COUNT, note
 from glip_pl.data.formats.common.detection_sets import folder_split, subfolders
 from glip_pl.data.formats.common.file_names import parts_from, plain_name
 from glip_pl.data.formats.common.image_files import IMAGE_SUFFIXES
 from glip_pl.data.formats.common.paths import ImageFolder
-from glip_pl.data.formats.common.text_files import read_lines, read_text, read_yaml_words
+from glip_pl.data.formats.common.text_files import (
+    decode,
+    read_lines,
+    read_text,
+    read_yaml_words,
+)
 
 DESCRIPTION = "data.yaml"
 SPLITS = ("train", "val", "test")
-OTHER_COUNT = "number of classes (nc) that is not the number of names"
 _DESCRIPTIONS = (DESCRIPTION, "data.yml", "dataset.yaml", "dataset.yml")
 # The names alone, by tool: Label Studio, Darknet and CVAT, Roboflow.
 NAME_LISTS = ("classes.txt", "obj.names", "_darknet.labels")
@@ -123,16 +127,26 @@ def read_description(path: Path) -> Description:
     return Description(file, base, names, splits, "kpt_shape" in held, problems)
 
 
+def without_splits(path: Path) -> Path | None:
+    """Find a description in a folder that has names and says of no split where it is."""
+    return next((f for f in (path / n for n in _DESCRIPTIONS) if "\nnames:" in _head(f)), None)
+
+
 def _describes(file: Path) -> bool:
     """Recognise from the first bytes whether a file describes a YOLO set."""
-    if file.suffix not in (".yaml", ".yml", ".data") or not file.is_file():
-        return False
-    with file.open("rb") as opened:
-        head = b"\n" + opened.read(1 << 16).removeprefix(b"\xef\xbb\xbf")
+    head = _head(file)
     if file.suffix == ".data":
-        return b"names" in head and b"train" in head and b"=" in head
-    splits = [f"\n{split}:".encode() for split in (*SPLITS, "valid")]
-    return b"\nnames:" in head and any(key in head for key in (*splits, b": images/"))
+        return "names" in head and "train" in head and "=" in head
+    splits = [f"\n{split}:" for split in (*SPLITS, "valid")]
+    return "\nnames:" in head and any(key in head for key in (*splits, ": images/"))
+
+
+def _head(file: Path) -> str:
+    """Read how a description begins; nothing of any other file."""
+    if file.suffix not in (".yaml", ".yml", ".data") or not file.is_file():
+        return ""
+    with file.open("rb") as opened:
+        return "\n" + decode(opened.read(1 << 16))
 
 
 def _darknet(file: Path) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 Five numbers are a box and an odd count from seven on is an outline. A sixth number is a score where
 all of a split lie between 0 and 1; else it is an angle or the number of a track, and such boxes are
 left out, since an angle makes them others. Trackers write "class x y w h score track": a seventh
-number that is whole and above 1 cannot belong to an outline, whose numbers are parts of the image.
+number that is whole and above 1 cannot belong to an outline, whose numbers are parts of the image;
+and where it is whole in every line of a split, in three or more, it numbers tracks, too.
 """
 
 from collections import Counter
@@ -16,9 +17,10 @@ from glip_pl.data.formats.common.checks import checked_box, note
 from glip_pl.data.formats.common.records import Annotation, AnnotationSet
 from glip_pl.data.formats.yolo.description import Description
 
-NO_SCORE = "number after a box that is no score between 0 and 1 (an angle, or a track's number?)"
-# Beyond it a box does not only reach a little out of its image.
-_MOST_PART = 2.0
+# So many triangles do not all end at the border by chance.
+_ENOUGH_LINES = 3
+# Beyond it a box, or an outline, does not only reach a little out of its image.
+_MOST_PART, _MOST_OF_OUTLINE = 2.0, 1.5
 
 
 @dataclass
@@ -44,13 +46,15 @@ class LineReader:
         cls, rows: Iterable[Sequence[str]], described: Description, found: AnnotationSet
     ) -> Self:
         """Find out what the further numbers of a split's lines are."""
-        has_scores, has_tracks = True, False
+        has_scores, sevenths = True, Counter[str]()
         for values in rows if not described.has_keypoints else ():
             if len(values) == 6:
                 score = _number(values[5])
                 has_scores = has_scores and score is not None and 0 <= score <= 1
             elif len(values) == 7:
-                has_tracks = has_tracks or (values[6].isdecimal() and int(values[6]) > 1)
+                sevenths[_kind_of_seventh(values[6])] += 1
+        all_whole = set(sevenths) == {"whole"} and sevenths["whole"] >= _ENOUGH_LINES
+        has_tracks = sevenths["track"] > 0 or all_whole
         return cls(described, found, has_scores, has_tracks)
 
     def read(self, lines: Sequence[str], size: tuple[int, int], name: str) -> list[Annotation]:
@@ -90,18 +94,27 @@ class LineReader:
         if len(parts) < 4 or len(parts) % 2:
             return None, checks.NO_BOX
         if score is not None and not self.has_scores:
-            return None, NO_SCORE
+            return None, checks.NOT_A_SCORE
         if category == int(category):
             self.used[int(category)] += 1
         if category not in self.described.names:
             return None, checks.UNKNOWN_CATEGORY
         if max(parts) > _MOST_PART:
             return None, checks.NO_PARTS
+        if len(parts) > 4 and max(parts) > _MOST_OF_OUTLINE:
+            return None, checks.NO_OUTLINE
         box, kind = checked_box(_corners(parts, size), size)
         return box and Annotation(box, int(category), score=score), kind or told
 
     def _count(self, what: str) -> None:
         self.found.unread[what] = self.found.unread.get(what, 0) + 1
+
+
+def _kind_of_seventh(text: str) -> str:
+    """Name what the last of seven numbers may be: a "track", a "whole" number, or a "part"."""
+    if not text.isdecimal():
+        return "part"
+    return "track" if int(text) > 1 else "whole"
 
 
 def _corners(parts: Sequence[float], size: tuple[int, int]) -> tuple[float, float, float, float]:

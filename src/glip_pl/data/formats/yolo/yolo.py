@@ -49,12 +49,13 @@ class Yolo(Format):
         """
         described = read_description(path)
         readers: dict[str, Callable[[], AnnotationSet]] = {}
-        first = 1
+        first, every = 1, set[str]()
         for split, value in described.splits.items():
             problems: Problems = {kind: [*found] for kind, found in described.problems.items()}
             images = described.images_of(split, problems)
+            every.update(images)
             if images:
-                readers[split] = partial(read_labels, images, described, first, problems)
+                readers[split] = partial(read_labels, images, described, first, problems, every)
                 first += len(images)
             elif split in SPLITS and value:
                 note(problems, NO_IMAGES, str(value))

@@ -1,7 +1,8 @@
 """The label files of YOLO: lines of numbers beside images."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 
@@ -17,12 +18,17 @@ from glip_pl.data.formats.yolo.description import NAME_LISTS, Description
 from glip_pl.data.formats.yolo.label_lines import LineReader
 
 NO_IMAGE = "label file without an image"
+SHARED_LABELS = "image whose label file belongs to another image as well"
 UNREADABLE_LABELS = "image whose label file cannot be read"
 _IMAGE_FOLDERS = ("images", "JPEGImages")
 
 
 def read_labels(
-    images: Sequence[str], described: Description, first: int, problems: Problems
+    images: Sequence[str],
+    described: Description,
+    first: int,
+    problems: Problems,
+    every: Collection[str] = (),
 ) -> AnnotationSet:
     """Read the labels of a split.
 
@@ -31,6 +37,7 @@ def read_labels(
         described: The categories, and whether lines have key points, so that they are no outlines.
         first: Id of the first image.
         problems: What has been found already.
+        every: The image files of all splits, whose labels may lie in the same folder.
     """
     folder = os.path.commonpath([os.path.dirname(image) for image in images])
     found = AnnotationSet(Path(folder), [], dict(described.names), problems=problems)
@@ -38,7 +45,8 @@ def read_labels(
     labels = _label_files(images)
     if not any(os.path.isfile(label) for label in labels):
         note(problems, checks.NO_LABELS, os.path.relpath(os.path.dirname(labels[0]), folder))
-    for file in _lonely(labels):
+    shared = _shared(labels)
+    for file in _lonely(labels, every):
         note(problems, NO_IMAGE, os.path.relpath(file, folder))
     texts = Spool.of(_lines(label) for label in labels)
     reader = LineReader.of(
@@ -46,9 +54,12 @@ def read_labels(
     )
 
     def read() -> Iterator[Record]:
-        pairs = zip(images, texts, read_sizes(images), strict=True)
-        for number, (image, lines, size) in enumerate(pairs, first):
+        pairs = zip(images, labels, texts, read_sizes(images), strict=True)
+        for number, (image, label, lines, size) in enumerate(pairs, first):
             name = PurePath(os.path.relpath(image, folder)).as_posix()
+            if label in shared:
+                note(problems, SHARED_LABELS, name)
+                continue
             if (kind := file_problem(folder, name)) is not None or isinstance(size, str):
                 note(problems, kind or str(size), name)
             elif lines is None:
@@ -96,9 +107,14 @@ def _label_files(images: Sequence[str]) -> list[str]:
     return beside if not there and any(os.path.isfile(label) for label in beside) else apart
 
 
-def _lonely(labels: Sequence[str]) -> list[str]:
-    """List the label files in the folders of others that belong to no image."""
-    wanted = set(labels)
+def _shared(labels: Sequence[str]) -> set[str]:
+    """List the label files that several images share: a.txt of a.jpg and a.png."""
+    return {f for f, uses in Counter(labels).items() if uses > 1 and os.path.isfile(f)}
+
+
+def _lonely(labels: Sequence[str], every: Collection[str]) -> list[str]:
+    """List the label files in the folders of others that belong to no image of any split."""
+    wanted = {*labels, *map(label_file, every)}
     folders = sorted({os.path.dirname(label) for label in labels})
     found = [
         os.path.join(folder, name)
