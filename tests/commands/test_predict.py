@@ -12,8 +12,10 @@ from PIL import Image
 
 import glip_pl
 from glip_pl.cli import main
+from glip_pl.inference import many
 from glip_pl.inference.files import Outputs, RecordFile, image_files
 from glip_pl.inference.network import unnamed
+from glip_pl.inference.options import Options
 from glip_pl.prompts.request import parse_caption
 from glip_pl.structures import Detections
 
@@ -160,6 +162,17 @@ def test_what_cannot_be_read_is_listed_and_the_rest_done(ready, tmp_path, capsys
     assert "3 of 5 images failed" in told
     assert "it is a folder" in told
     assert "5.jpg: " in told
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "num_workers", "told"),
+    [(0, None, "batch_size=0"), (8, -1, "num_workers=-1")],
+)
+def test_no_images_at_a_time_and_fewer_than_no_processes_are_refused(batch_size, num_workers, told):
+    found = many.detections(None, [], [], Options(), batch_size=batch_size, num_workers=num_workers)
+
+    with pytest.raises(ValueError, match=told):
+        next(found)
 
 
 def test_an_input_is_never_written_over(ready, tmp_path):

@@ -26,6 +26,35 @@ def test_a_prompt_means_what_was_typed(text, names):
     assert split_names(text) == names
 
 
+@pytest.mark.parametrize(
+    "table",
+    ["id,name\n1,cat\n2,dog", "id;name\n1;cat\n2;dog", "name\tid\ncat\t1\ndog\t2", "cat;dog\n"],
+)
+def test_a_table_may_part_its_columns_by_any_usual_mark(tmp_path, table):
+    (tmp_path / "names.csv").write_text(table)
+
+    assert read_names(tmp_path / "names.csv") == ["cat", "dog"]
+
+
+def test_a_cell_of_two_lines_is_one_name(tmp_path):
+    (tmp_path / "names.csv").write_text('name\n"hair\ndrier"\n')
+
+    assert read_names(tmp_path / "names.csv") == ["hair drier"]
+
+
+@pytest.mark.parametrize(
+    ("text", "caption", "told"),
+    [
+        ("data.yaml", False, "names are not read from"),
+        ("classes.json", False, "names are not read from"),
+        ("names.txt", True, "leave out --caption"),
+    ],
+)
+def test_other_files_are_refused_and_not_searched_for(text, caption, told):
+    with pytest.raises(ValueError, match=told):
+        compile_request(text, FakeTokenizer(), caption=caption)
+
+
 @pytest.mark.parametrize("name", ["clases.txt", "coco.names", "clases.CSV"])
 def test_a_missing_file_of_names_is_refused_and_not_searched_for(tmp_path, name):
     with pytest.raises(ValueError, match=rf"no file of names '.*{name}'"):

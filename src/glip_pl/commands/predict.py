@@ -8,6 +8,7 @@ from glip_pl.commands.parser import run_function
 from glip_pl.system.memory import keep_freed_memory
 from glip_pl.system.screen import complain, write
 
+_LONGEST = 2000  # Characters of a line.
 _MOST_PICTURES = 300  # Of so many files, pictures are drawn unasked.
 
 
@@ -103,9 +104,8 @@ def predict(
     asked = model.compile(prompt, caption, unwanted)
     named = [repr(name) for name in asked.names]
     ending = f" and {len(named) - 20} more" if len(named) > 20 else ""
-    write(
-        f"looking for {', '.join(named[:20])}{ending}", *asked.report.lines(), *model.hints(asked)
-    )
+    told = [f"looking for {', '.join(named[:20])}{ending}", *asked.report.lines()]
+    write(*map(_in_short, (*told, *model.hints(asked))))
     files = image_files(image)
     outputs = Outputs(Path(output), files)
     draws = len(files) <= _MOST_PICTURES if pictures is None else pictures
@@ -135,6 +135,13 @@ def predict(
     if failures:
         _report(failures, len(files))
     return records
+
+
+def _in_short(line: str) -> str:
+    """Cut a line about names that somebody made as long as a book."""
+    return (
+        line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
+    )
 
 
 def _report(failures: Sequence[tuple[str, str]], count: int) -> None:

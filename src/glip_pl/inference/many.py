@@ -10,7 +10,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from glip_pl.inference.batching import View
-from glip_pl.inference.options import Options
+from glip_pl.inference.options import Options, check_batch_size
 from glip_pl.inference.pixels import as_pixels
 from glip_pl.inference.predictor import Predictor
 from glip_pl.inference.result import Result
@@ -60,7 +60,13 @@ def detections(
 
     Yields:
         One result per file, or why it could not be read.
+
+    Raises:
+        ValueError: There are no images at a time, or fewer processes than none.
     """
+    check_batch_size(batch_size)
+    if num_workers is not None and num_workers < 0:
+        raise ValueError(f"num_workers={num_workers} must be 0 or a positive number")
     sizes = None if options.tile else model.network.sizes(options)
     decoded = zip(paths, prompts, _decoded(paths, sizes, num_workers), strict=True)
     for window in _cut(decoded, batch_size * _WINDOW):

@@ -4,16 +4,20 @@ import codecs
 import csv
 from collections.abc import Sequence
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 from glip_pl.prompts.caption_compiler import compile_caption
 from glip_pl.prompts.compiled import CompiledPrompt
 from glip_pl.prompts.compiler import compile_names
-from glip_pl.prompts.names import split_names
+from glip_pl.prompts.names import split_names, visible
 from glip_pl.prompts.prompt import Prompt, Span
 from glip_pl.prompts.tokens import Tokenizer
 
 _LISTS = (".txt", ".names", ".csv")
+# What people give for a file of names, too, and nobody looks for in a picture.
+_OTHER_FILES = (".json", ".yaml", ".yml", ".tsv", ".xml")
+_LONGEST_END, _LONGEST_NAME = 20, 255  # Letters of the end of a path, and of a file's name.
 _TITLES = ("name", "names", "class", "class_name", "label", "category")
 
 
@@ -34,6 +38,7 @@ def compile_request(
     Raises:
         ValueError: It names nothing, or cannot be read by the model.
     """
+    _refuse_other_file(text, caption=caption)
     if caption and unwanted:
         raise ValueError("--not goes with names; a sentence names what it means by itself")
     if caption and "[" in text:
@@ -43,6 +48,24 @@ def compile_request(
         return compile_caption(text, tokenizer)
     names = read_names(Path(text)) if text.lower().endswith(_LISTS) else split_names(text)
     return _compile_alternatives(names, split_names(unwanted) if unwanted else [], tokenizer)
+
+
+def _refuse_other_file(text: str, *, caption: bool) -> None:
+    """Refuse the name of a file that is no list of names, or stands in the place of a sentence."""
+    end = Path(text[-_LONGEST_END:]).suffix.lower()
+    if caption and end in _LISTS:
+        raise ValueError(
+            f"{text!r} is a file of names and no sentence; leave out --caption to look for them"
+        )
+    if end in _OTHER_FILES or (end not in ("", *_LISTS) and _is_file(text)):
+        raise ValueError(
+            f"names are not read from {text!r}; write one a line into a file that ends in .txt, or "
+            "put a dot behind the name if that is what to look for"
+        )
+
+
+def _is_file(text: str) -> bool:
+    return len(text) <= _LONGEST_NAME and Path(text).is_file()
 
 
 def read_names(file: Path) -> list[str]:
@@ -65,7 +88,11 @@ def read_names(file: Path) -> list[str]:
     except ValueError as error:
         raise ValueError(f"{str(file)!r} is not in UTF-8 ({error}); save it as UTF-8") from error
     if file.suffix.lower() == ".csv":
-        return _column_of_names([row for row in csv.reader(text.splitlines()) if any(row)], file)
+        # Spreadsheets part columns by semicolons where the comma is for decimals.
+        first = text.partition("\n")[0]
+        mark = next((m for m in ",;\t" if m in first), ",")
+        rows = csv.reader(StringIO(text, newline=""), delimiter=mark)
+        return _column_of_names([row for row in rows if any(row)], file)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if len(lines) < 2:
         return split_names(lines[0] if lines else "")
@@ -78,13 +105,13 @@ def _column_of_names(rows: Sequence[Sequence[str]], file: Path) -> list[str]:
     titled = next((head.index(title) for title in _TITLES if title in head), None)
     column = 0 if titled is None else titled
     if titled is None and len(rows) == 1:
-        return [cell.strip() for cell in rows[0] if cell.strip()]
+        return [name for cell in rows[0] if (name := visible(cell))]
     if titled is None and any(len(row) > 1 for row in rows):
         raise ValueError(
             f"{str(file)!r} has several columns and none of them is called name; write one column, "
             'or a first line such as "id,name"'
         )
-    cells = [row[column].strip() for row in rows[titled is not None :] if len(row) > column]
+    cells = [visible(row[column]) for row in rows[titled is not None :] if len(row) > column]
     if not any(cells):
         raise ValueError(f"{str(file)!r} names nothing; write one name a line")
     return [cell for cell in cells if cell]
