@@ -17,6 +17,9 @@ RETAIN ?=
 REPLAY ?=
 GOLDEN ?=
 ARGS   ?=
+# Else make would run what stands in $(shell ...) of a value, to put it into the environment.
+unexport MODEL FUSION DATA RECIPE DATA_ROOT CKPT WEIGHTS IMAGE PROMPT OUTPUT RUNS RETAIN REPLAY
+unexport GOLDEN ARGS
 
 names    = $(sort $(notdir $(basename $(wildcard $(1)/*.yaml))))
 MODELS  := $(call names,src/glip_pl/configs/model)

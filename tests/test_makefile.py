@@ -134,6 +134,14 @@ def test_every_value_reaches_the_command_as_it_was_typed(target, make):
         assert f"{ODD} a" in lines
 
 
+def test_no_command_of_make_in_a_value_is_run(make, tmp_path):
+    typed = {name: f"$(shell touch {tmp_path}/{name})" for name in SETTINGS - NOT_VALUES}
+
+    make("train", *(f"{name}={value}" for name, value in typed.items()))
+
+    assert [path.name for path in tmp_path.iterdir()] == ["venv"]
+
+
 def test_the_model_of_a_benchmark_is_passed_where_no_weights_are(make):
     assert f"--model={ODD}" in make("benchmark", f"MODEL={ODD}")[1]
 
