@@ -16,10 +16,12 @@ RUNS   ?=
 RETAIN ?=
 REPLAY ?=
 GOLDEN ?=
+WHEELS ?=
+DEVICE ?= cuda
 ARGS   ?=
 # Else make would run what stands in $(shell ...) of a value, to put it into the environment.
 unexport MODEL FUSION DATA RECIPE DATA_ROOT CKPT WEIGHTS IMAGE PROMPT OUTPUT RUNS RETAIN REPLAY
-unexport GOLDEN ARGS
+unexport GOLDEN WHEELS DEVICE ARGS
 
 names    = $(sort $(notdir $(basename $(wildcard $(1)/*.yaml))))
 MODELS  := $(call names,src/glip_pl/configs/model)
@@ -51,7 +53,7 @@ REPLAYED = $(if $(value REPLAY),--data.sampling.replay.data=$(call quoted,REPLAY
 MORE     = $(value ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data train evaluate predict demo compare benchmark \
+.PHONY: help setup data train evaluate predict demo compare benchmark gpu \
 	test test-slow lint types format coverage docs parity compare-fusions compare-learning few-shot tensorboard clean check-names
 
 help: ## List the targets and their settings
@@ -129,6 +131,18 @@ compare: $(VENV)/.ready ## Compare the test runs of RUNS="folder folder"
 
 benchmark: $(VENV)/.ready $(VENV)/.ready-small ## Time MODEL=glip_t, CKPT or WEIGHTS by stages
 	$(GLIP) benchmark $(if $(value CKPT)$(value WEIGHTS),$(TRAINED),$(if $(filter-out tiny,$(value MODEL)),$(call option,model,MODEL)) $(call option,fusion,FUSION)) $(MORE)
+
+# With WHEELS, the folder of some, no network is needed: PYTHON has PyTorch, and they bring the rest.
+SITE = build/site
+ON_GPU = GLIP_PL_TEST_DEVICE=$(call quoted,DEVICE) $(if $(value WHEELS),PYTHONPATH=$(SITE):src:. $(PYTHON),$(VENV)/bin/python)
+
+gpu: $(if $(value WHEELS),,$(VENV)/.ready $(VENV)/.ready-small) ## Test and time on DEVICE=cuda, see docs/performance.md
+	$(if $(value WHEELS),@set -- $(call quoted,WHEELS)/*.whl; if [ -e "$$1" ]; then \
+		$(PYTHON) -m pip install -q --no-index --no-deps --upgrade --target=$(SITE) "$$@"; fi && \
+		$(PYTHON) -c 'import setuptools; setuptools.setup()' -q egg_info)
+	@status=0; $(ON_GPU) -m pytest -q -m gpu tests/gpu || status=1; \
+	$(ON_GPU) scripts/benchmark_all.py $(call option,device,DEVICE) $(call option,output,OUTPUT) \
+		$(if $(filter cpu,$(value DEVICE)),--rehearsal) $(MORE) || status=1; exit $$status
 
 parity: $(VENV)/.ready $(VENV)/.ready-small ## Compare with official GLIP's values in GOLDEN
 	$(if $(value GOLDEN),,@echo "pass GOLDEN=folder of values that official GLIP computed"; exit 2)

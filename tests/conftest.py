@@ -9,6 +9,7 @@ from shared import shared
 
 from glip_pl.cli import main
 from glip_pl.data.shapes import ShapesBuilder
+from glip_pl.system.machine import choose_device
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
@@ -17,6 +18,20 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 def own_arguments(monkeypatch):
     """Hide pytest's own arguments from the command line under test."""
     monkeypatch.setattr("sys.argv", ["glip"])
+
+
+@pytest.fixture(scope="session")
+def device():
+    """Where tests marked `gpu` compute: GLIP_PL_TEST_DEVICE, or else a GPU where there is one."""
+    return choose_device(os.environ.get("GLIP_PL_TEST_DEVICE", "auto"))
+
+
+@pytest.fixture(scope="session")
+def cuda(device):
+    """The same, for what a CPU has not: its tests are skipped there, and say so."""
+    if device.type != "cuda":
+        pytest.skip(f"needs CUDA, and tests compute on {device}")
+    return device
 
 
 @pytest.fixture(scope="session")

@@ -78,7 +78,7 @@ def test_a_target_that_runs_a_command_has_its_name():
 ODD = """men's shoes. a $100 bill "x" $(HOME) `id`; \\ #1"""
 SETTINGS = set(re.findall(r"^([A-Z_]+) +\?=", MAKEFILE, re.MULTILINE))
 # Programs, the folder of all that is installed, and words of the shell.
-NOT_VALUES = {"PYTHON", "VENV", "ARGS"}
+NOT_VALUES = {"PYTHON", "VENV", "ARGS", "WHEELS"}
 FORGETTING = "--trainer.callbacks.sets="
 # What each target makes of its settings.
 PASSED = {
@@ -102,6 +102,7 @@ PASSED = {
     },
     "compare": {"RUNS": ""},
     "benchmark": {"CKPT": "--ckpt_path=", "WEIGHTS": "--weights="},
+    "gpu": {"DEVICE": "--device=", "OUTPUT": "--output="},
     "parity": {"GOLDEN": ""},
 }
 

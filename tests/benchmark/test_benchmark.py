@@ -2,7 +2,7 @@ import json
 
 import pytest
 import torch
-from pytorch_lightning.cli import instantiate_module
+from small_task import small_task
 
 from glip_pl.benchmark.baseline import written_out
 from glip_pl.benchmark.equality import compare
@@ -10,30 +10,9 @@ from glip_pl.benchmark.measure import measure
 from glip_pl.benchmark.vocabulary import COCO_NAMES, names_to_detect
 from glip_pl.benchmark.workload import Detect, DetectOfficially, Result, Train
 from glip_pl.cli import main
-from glip_pl.plugins import fusion_plugins
 from glip_pl.structures import Detections
-from glip_pl.training.task import GroundingTask
-from glip_pl.weights.official.architecture import Architecture
 
 NAMES = names_to_detect(3)
-
-
-def small_task():
-    """An official architecture of two layers, with words from this package."""
-    fusion_plugins()
-    torch.manual_seed(0)
-    described = Architecture(
-        embed_dim=8,
-        depths=(1, 2, 1, 1),
-        num_heads=(1, 1, 2, 2),
-        num_layers=2,
-        d_model=32,
-        d_text=128,
-    ).hyper_parameters()
-    described["text"] = {"class_path": "glip_pl.text.TinyBert", "init_args": {"d_text": 128}}
-    task = instantiate_module(GroundingTask, described)
-    torch.nn.init.zeros_(task.model.head.prior_bias)
-    return task
 
 
 def test_the_official_arrangement_computes_the_same():
