@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from glip_pl.data import CategoryDetection, PhraseGrounding, ReferringExpression
 from glip_pl.data.formats.common.caption_spans import NO_LINK_LEFT
 from glip_pl.metrics import DetectionAP, GeneralizedReferring, PhraseRecall, ReferringAccuracy
 from glip_pl.structures import Detections
+from glip_pl.training.evaluation import Scores
 
 BOX = [1, 2, 10, 20]
 CAPTION = "a man and a dog"
@@ -243,3 +245,11 @@ def test_two_gloo_processes_get_what_one_gets(tmp_path):
     assert [worker.wait(120) for worker in workers] == [0, 0]
     for rank in range(2):
         assert torch.load(f"{places[1]}{rank}") == expected
+
+
+def test_a_model_tested_on_other_data_is_scored_on_them_alone():
+    scores = Scores()
+    for name in ("first", "second"):
+        scores.prepare("test", {name: SimpleNamespace(make_metric=PhraseRecall)})
+
+    assert list(scores) == ["test/second"]

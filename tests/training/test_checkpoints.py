@@ -193,3 +193,7 @@ def test_a_resume_from_weights_that_lack_a_tensor_ends_in_one_line(
     said = capsys.readouterr().err
     assert "the checkpoint is of another model" in said
     assert "model.head.token_bias" in said
+
+
+def test_loggers_are_given_no_module_of_a_task_that_python_built():
+    assert dict(tiny_task().hparams_initial) == {}

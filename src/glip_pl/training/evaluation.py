@@ -22,7 +22,9 @@ class Scores(nn.ModuleDict):
     """One metric per set: updated with every batch, computed at the end of an epoch."""
 
     def prepare(self, kind: str, sets: Mapping[str, GroundingDataset]) -> None:
-        """Make a metric for every set of a kind, val or test."""
+        """Make a metric for every set of a kind, val or test; those of other data are gone."""
+        for key in [key for key in self if key.startswith(f"{kind}/")]:
+            del self[key]
         for name, dataset in sets.items():
             self[f"{kind}/{name}"] = dataset.make_metric()
 

@@ -1,7 +1,6 @@
 """A task around weights of any kind: what training, testing and timing need of them."""
 
 from collections.abc import Mapping
-from copy import deepcopy
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ def task_of(weights: Weights) -> GroundingTask:
 def build_task(described: Mapping[str, Any]) -> GroundingTask:
     """Build a task of a description, which its checkpoints will carry, as those of a run do."""
     task: GroundingTask = instantiate_module(GroundingTask, dict(described))
-    task.hparams.update(deepcopy(dict(described)))  # Lightning knows it in a run alone.
+    task.describe(described)  # Lightning knows it in a run alone.
     return task
 
 

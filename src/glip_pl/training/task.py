@@ -4,11 +4,13 @@ How it is evaluated lies in `glip_pl.training.evaluation`.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Self
 
 import torch
+from lightning_fabric.utilities.data import AttributeDict
 from pytorch_lightning.utilities import rank_zero_info
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
@@ -103,7 +105,7 @@ class GroundingTask(Evaluated):
         if isinstance(self.hparams.get("fusion"), nn.Module):
             # Built from Python rather than from a configuration: a pickled module in a checkpoint
             # could not be loaded with `weights_only=True`, so only the weights are kept.
-            self.hparams.clear()
+            self.describe({})
         self.model = GLIP(
             backbone, text, fusion=fusion, d_model=d_model, neck=neck, head=head, told=told
         )
@@ -123,6 +125,12 @@ class GroundingTask(Evaluated):
         self.trained_on: list[str] = []
         # Of the whole run: a resumed one goes on with that of its checkpoint.
         self._seed = torch.initial_seed()
+
+    def describe(self, described: Mapping[str, Any]) -> None:
+        """Replace the description that checkpoints carry, and that loggers write down."""
+        self.hparams.clear()
+        self.hparams.update(deepcopy(dict(described)))
+        self._hparams_initial = AttributeDict(deepcopy(dict(described)))
 
     def configure_model(self) -> None:
         """Let a closed-set text encoder learn the names of the training data; choose what learns.
