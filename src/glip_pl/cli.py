@@ -7,6 +7,7 @@ it is asked for, so that a list of commands or a misspelt name does not wait for
 import difflib
 import os
 import re
+import signal
 import sys
 import traceback
 from importlib import import_module
@@ -65,6 +66,9 @@ def main(args: list[str] | None = None) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         import_module(f"glip_pl.commands.{name}").run(arguments[1:])
+    except KeyboardInterrupt:
+        complain("glip: stopped")
+        raise SystemExit(128 + signal.SIGINT) from None
     except Exception as error:
         leave_for_torchrun(error)
         status = _told(error)

@@ -74,6 +74,17 @@ def test_the_version_is_told(capsys):
     assert capsys.readouterr().out == "glip 0.1.0\n"
 
 
+def test_a_command_that_was_stopped_says_so_without_a_traceback(capsys, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("glip_pl.commands.data.run", stopped)
+
+    with pytest.raises(SystemExit, match="130"):
+        main(["data"])
+    assert capsys.readouterr().err == "glip: stopped\n"
+
+
 def test_a_misspelt_command_is_told_with_the_close_one(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["tset"])

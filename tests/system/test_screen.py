@@ -38,6 +38,16 @@ def test_a_path_is_never_torn_apart(capsys, monkeypatch):
     assert capsys.readouterr().err.splitlines()[-1].strip() == "x" * 100
 
 
+def test_a_long_path_stands_further_to_the_left_in_the_next_command():
+    path = "--ckpt_path=" + "x" * 62
+
+    assert next_command("glip", "test", path, "--x=1").splitlines() == [
+        "next:    glip test \\",
+        f"    {path} \\",
+        "    --x=1",
+    ]
+
+
 def test_the_next_command_is_one_that_the_shell_finds(monkeypatch):
     monkeypatch.setattr(sys, "argv", [".venv/bin/glip", "fit"])
     monkeypatch.setenv("PATH", "")

@@ -80,3 +80,12 @@ def test_hyper_parameters_bring_no_score_that_nobody_measured(tmp_path):
     described = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     assert b"optimizer/lr" in described
     assert b"val/score" in events.summary_metadata["_hparams_/experiment"].plugin_data.content
+
+
+def test_the_scores_have_room_beside_the_bar_of_a_narrow_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = Progress().configure_columns(None)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    assert [column.bar_width for column in narrow if hasattr(column, "bar_width")] == [6]
+    assert len(narrow) == len(Progress().configure_columns(None)) - 1

@@ -51,6 +51,8 @@ def run_server(app: "FastAPI", host: str, port: int, *, browse: bool = False) ->
     server = Server(config)
     try:
         server.run()
+    except KeyboardInterrupt:  # Raised once more by uvicorn, when all requests are answered.
+        return
     except SystemExit as error:  # uvicorn ends the process where it cannot listen.
         raise ValueError(
             f"cannot listen at {host}:{port}; another program may do so: pass another --port"

@@ -49,11 +49,14 @@ def next_command(*words: str) -> str:
     called = Path(sys.argv[0])
     if called.name == words[0] and shutil.which(words[0]) is None:
         words = (str(called), *words[1:])
-    for word in map(shlex.quote, words):
+    quoted = [shlex.quote(word) for word in words]
+    # A long path stands further to the left, so that it still fits.
+    indent = max(2, min(len("next:    ") + 2, WIDTH - 2 - max(map(len, quoted))))
+    for word in quoted:
         if lines[-1] and len(lines[-1]) + 1 + len(word) > room:
             lines.append("")
         lines[-1] += f" {word}" if lines[-1] else word
-    return "next:    " + " \\\n           ".join(lines)
+    return "next:    " + f" \\\n{' ' * indent}".join(lines)
 
 
 def next_prediction(weights: str | Path) -> str:

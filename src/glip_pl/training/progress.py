@@ -4,13 +4,16 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.callbacks.progress.rich_progress import ProcessingSpeedColumn
 from pytorch_lightning.utilities import rank_zero_info
 from rich.box import ROUNDED
 from rich.console import Console
+from rich.progress import BarColumn
 from rich.table import Table
 
 from glip_pl.system.screen import next_command
@@ -18,6 +21,8 @@ from glip_pl.training.checkpoints import BestCheckpoint, LastCheckpoint
 
 # Names that are listed one by one.
 _ROWS = 20
+# Characters of a terminal in which all of a bar has room, and of the bar where it has not.
+_WIDE, _SHORT_BAR = 100, 6
 
 
 class Progress(RichProgressBar):
@@ -61,6 +66,16 @@ class Progress(RichProgressBar):
         most = self.trainer.max_epochs
         number = f"Epoch {current_epoch + 1}" + (f"/{most}" if most and most > 0 else "")
         return f"{number:{len(self.validation_description)}}"
+
+    def configure_columns(self, trainer: Trainer) -> list[Any]:
+        """Leave room for the scores in a narrow terminal: a short bar, and no speed."""
+        columns: list[Any] = super().configure_columns(trainer)
+        if get_terminal_size().columns >= _WIDE:
+            return columns
+        for column in columns:
+            if isinstance(column, BarColumn):
+                column.bar_width = _SHORT_BAR
+        return [column for column in columns if not isinstance(column, ProcessingSpeedColumn)]
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """Leave out the version of the run, which stands in its path."""
