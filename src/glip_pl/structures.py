@@ -177,8 +177,8 @@ class Detections:
         """Move every tensor to a device."""
         return Detections(self.boxes.to(device), self.scores.to(device), self.phrases.to(device))
 
-    def select(self, index: Tensor) -> "Detections":
-        """Keep some of the K boxes, by a Boolean mask [K] or by indices [k]."""
+    def select(self, index: Tensor | slice) -> "Detections":
+        """Keep some of the K boxes, by a Boolean mask [K], by indices [k] or by a slice."""
         return Detections(self.boxes[index], self.scores[index], self.phrases[index])
 
     def best_of_each_place(self, iou: float = 0.7) -> "Detections":

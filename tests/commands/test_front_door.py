@@ -23,6 +23,7 @@ SHARED = {
     "failures",
     "grounding_parser",
     "known_options",
+    "caption_plan",
     "label_plans",
     "messages",
     "lacking",

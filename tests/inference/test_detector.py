@@ -155,6 +155,17 @@ def test_the_same_caption_with_more_padding_is_known():
     assert len(calls) == 2
 
 
+def test_images_of_one_prompt_have_the_features_of_each():
+    text = TinyBert().eval()
+    tokens = text.tokenizer([PromptTemplate().join(["cat", "old dog"])] * 3)
+
+    with torch.no_grad():
+        alike, alone = TextCache(text, 4)(tokens), TextCache(text, 4)(tokens.pick([0]))
+
+    assert alike.hidden.equal(alone.hidden.repeat(3, 1, 1))
+    assert alike.mask.equal(tokens.mask)
+
+
 def test_an_encoder_that_reads_phrases_alone_encodes_each_name_once(tmp_path):
     TinyBert(d_text=32, num_heads=2).eval().write_files(tmp_path)
     text = PhraseBertEncoder(str(tmp_path), load_weights=False).eval()

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from glip_pl.commands.parser import run_function
-from glip_pl.system.memory import keep_freed_memory
+from glip_pl.system.memory import importing, keep_freed_memory
 from glip_pl.system.screen import complain, write
 
 # What finds boxes is imported when it does: the help of a command loads no model's packages.
 if TYPE_CHECKING:
+    from glip_pl.commands.label_plans import Plan
     from glip_pl.labelling.engine import Progress
     from glip_pl.labelling.sources import Shard
 
@@ -105,11 +106,12 @@ def label(
     Returns:
         The files that were written beside the shards; none while other processes have shards left.
     """
-    from glip_pl.commands.label_plans import CaptionPlan, NamePlan
-    from glip_pl.inference.options import Options
-    from glip_pl.inference.predictor import load
-    from glip_pl.labelling.engine import Engine
-    from glip_pl.labelling.ranks import local_device, rank_and_world
+    with importing():
+        from glip_pl.commands.label_plans import NamePlan
+        from glip_pl.inference.options import Options
+        from glip_pl.inference.predictor import load
+        from glip_pl.labelling.engine import Engine
+        from glip_pl.labelling.ranks import local_device, rank_and_world
 
     _check(prompt, captions, threshold, formats, truth, ensemble)
     place, count = rank_and_world(rank, world)
@@ -124,11 +126,13 @@ def label(
         max_side=max_side,
         tile=tile,
     )
-    plan = (
-        CaptionPlan(model, options, keep, ignore, truth, ensemble)
-        if captions
-        else NamePlan(model, options, str(prompt), caption, unwanted, formats, uncertain_first)
-    )
+    plan: Plan
+    if captions:
+        from glip_pl.commands.caption_plan import CaptionPlan  # Reads data sets of all kinds.
+
+        plan = CaptionPlan(model, options, keep, ignore, truth, ensemble)
+    else:
+        plan = NamePlan(model, options, str(prompt), caption, unwanted, formats, uncertain_first)
     engine = Engine(
         *(model, plan.task, plan.options, Path(output)),
         batch_size=batch_size,

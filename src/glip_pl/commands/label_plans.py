@@ -1,16 +1,32 @@
-"""What `glip label` asks, and what it writes once all shards are there: names, or captions."""
+"""What `glip label` asks, and what it writes once all shards are there; here, of names.
 
-from dataclasses import replace
+Captions are another module's, whose imports read data sets of all kinds.
+"""
+
 from pathlib import Path
+from typing import Protocol
 
 from glip_pl.inference.options import Options
 from glip_pl.inference.predictor import Predictor
 from glip_pl.labelling.export import export
-from glip_pl.labelling.tasks import NamedBoxes
+from glip_pl.labelling.tasks import LabelTask, NamedBoxes
 from glip_pl.system.screen import next_command, write
-from glip_pl.teaching.collect import collect
-from glip_pl.teaching.lessons import Rule
-from glip_pl.teaching.task import CaptionLessons
+
+
+class Plan(Protocol):
+    """What `glip label` needs of a plan.
+
+    Attributes:
+        task: What is asked of each image.
+        options: Which boxes are kept.
+    """
+
+    task: LabelTask
+    options: Options
+
+    def finish(self, paths: list[Path], output: Path) -> list[Path]:
+        """Write the files beside the shards, and say so."""
+        ...
 
 
 class NamePlan:
@@ -28,7 +44,7 @@ class NamePlan:
     ) -> None:
         asked = model.compile(prompt, caption, unwanted)
         write(*asked.report.lines(), *model.hints(asked))
-        self.task = NamedBoxes(model, asked, caption=caption)
+        self.task: LabelTask = NamedBoxes(model, asked, caption=caption)
         self.options = options
         self._formats, self._uncertain_first = formats or ["jsonl"], uncertain_first
 
@@ -41,34 +57,3 @@ class NamePlan:
                 write(next_command("glip", "data", "show", str(path)))
                 break
         return written
-
-
-class CaptionPlan:
-    """Boxes for what captions name, as data to train on."""
-
-    def __init__(
-        self,
-        model: Predictor,
-        options: Options,
-        keep: float,
-        ignore: float,
-        truth: str | None,
-        ensemble: bool,
-    ) -> None:
-        best = options.best_only
-        rule = Rule(keep, ignore, options.max_detections, options.nms_iou, best, ensemble)
-        # Of two prompts the best is chosen once they are joined.
-        self.options = replace(options, best_only=False) if ensemble else options
-        self.task = CaptionLessons(model, rule)
-        self._truth = truth
-
-    def finish(self, paths: list[Path], output: Path) -> list[Path]:
-        """Write the files beside the shards, and say so."""
-        taught = collect(paths, output, self.task.provenance, truth=self._truth)
-        write(f"{taught.images} images teach, with {taught.boxes} boxes")
-        write(*(f"left out: {count} {reason}" for reason, count in taught.left_out.items()))
-        for edge, precision, count in taught.precision:
-            write(f"scores from {edge:.1f}: {precision:.0%} of {count} boxes right")
-        write(*map(str, taught.files))
-        write(next_command("glip", "fit", f"--data={output / 'data.yaml'}", "--weights=WEIGHTS"))
-        return list(taught.files)

@@ -98,7 +98,11 @@ class TextCache:
     def __call__(self, tokens: TokenBatch) -> TextFeatures:
         """Encode captions [B, M] as features [B, M, d_text]; padding has features of zero."""
         with _ONE_AT_A_TIME:
-            return self._encode(tokens)
+            if not _all_alike(tokens):
+                return self._encode(tokens)
+            one = self._encode(tokens.pick([0])).hidden  # What images of one prompt have.
+            hidden = one.repeat(len(tokens.ids), 1, 1)
+            return TextFeatures(hidden, tokens.mask, tokens.phrases)
 
     def _encode(self, tokens: TokenBatch) -> TextFeatures:
         state = self._current_state()
@@ -137,6 +141,12 @@ class TextCache:
         weights = [(id(p), p.dtype, p._version) for p in held]
         precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         return (self._encoder.training, device, precision, *weights)
+
+
+def _all_alike(tokens: TokenBatch) -> bool:
+    """Whether all captions [B, M] of a batch of several are the same."""
+    told = [x for x in (tokens.ids, tokens.mask, tokens.phrases) if x is not None]
+    return len(tokens.ids) > 1 and all(bool((x[1:] == x[:1]).all()) for x in told)
 
 
 def _pieces(caption: TokenBatch, alone: bool) -> list[tuple[bytes, TokenBatch]]:

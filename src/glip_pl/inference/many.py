@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,6 +22,7 @@ from glip_pl.system.workers import guard_worker
 _WINDOW = 4  # Batches that are held at once, so that images of one shape come together.
 _FEW = 32  # Files for which starting processes takes longer than reading them.
 _MOST_WORKERS = 8
+_HANDED = 8  # Images that a process hands over at once; one by one, small ones wait for the queue.
 
 T = TypeVar("T")
 
@@ -121,16 +122,16 @@ def _decoded(
     count = workers_for(len(paths)) if num_workers is None else num_workers
     loader = DataLoader(
         _Files(paths, sizes),
-        batch_size=None,
+        batch_size=_HANDED,
         num_workers=count,
         collate_fn=_same,
         worker_init_fn=guard_worker,
     )
-    return iter(loader)
+    return chain.from_iterable(loader)
 
 
-def _same(image: T) -> T:
-    return image
+def _same(images: T) -> T:
+    return images
 
 
 def _cut(items: Iterator[T], size: int) -> Iterator[list[T]]:

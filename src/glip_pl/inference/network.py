@@ -151,7 +151,9 @@ class Network:
         batch = self.batch_of(views, prompts)
         if image is None:
             image = self.model.encode_image(batch.images, batch.mask)
-        least = torch.stack([self.thresholds(p, options).min() for p in prompts]).min()
+        # Most often all ask the same.
+        distinct = {id(prompt): prompt for prompt in prompts}.values()
+        least = torch.stack([self.thresholds(p, options).min() for p in distinct]).min()
         postprocess = options.postprocess(least[None])
         found = [
             settle(f.to("cpu"), prompt.answers, nms_iou=options.nms_iou)
@@ -199,7 +201,7 @@ class Network:
         found = found.select(found.scores >= least)
         if options.best_only:
             found = found.best_of_each_place()
-        return found.select(torch.arange(len(found.scores)) < options.max_detections)
+        return found.select(slice(options.max_detections))
 
 
 def _with_unknown(named: Detections, known: Detections, thresholds: Tensor) -> Detections:

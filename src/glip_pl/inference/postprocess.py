@@ -96,8 +96,10 @@ class PostProcess:
         kept = []
         for size in output.level_sizes:
             level = ranked[start : start + size].flatten()
-            best = level.topk(min(self.candidates_per_level, len(level)))
-            kept.append(best.indices[best.values >= 0] + start * num_phrases)
+            (above,) = (level >= 0).nonzero(as_tuple=True)
+            if len(above) > self.candidates_per_level:  # Few images have so many.
+                above = level.topk(self.candidates_per_level).indices
+            kept.append(above + start * num_phrases)
             start += size
         pairs = torch.cat(kept)
         region, phrase = pairs // num_phrases, named[pairs % num_phrases]

@@ -96,12 +96,16 @@ class Result:
         """Return plain numbers and strings, ready for JSON."""
         return {
             "image": self.source,
-            "detections": [
-                {"phrase": name, "score": round(score, 4), "box": [round(x, 2) for x in box]}
-                for name, score, box in self._rows()
-            ],
+            "detections": self.to_records(),
             "absence": self.absence(),
         }
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """Return a ``phrase``, a ``score`` and a ``box``, xyxy pixels, of each box."""
+        return [
+            {"phrase": name, "score": round(score, 4), "box": [round(x, 2) for x in box]}
+            for name, score, box in self._rows()
+        ]
 
     def to_coco(self, image_id: int = 0, categories: Mapping[str, int] | None = None) -> list[Any]:
         """Return results as COCO's evaluation reads them, boxes as [x, y, width, height].

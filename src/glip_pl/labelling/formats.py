@@ -8,8 +8,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
-from glip_pl.data.formats.cvat.cvat_xml import TAIL, head, image_text
-from glip_pl.data.formats.label_studio.regions import write_region
 from glip_pl.system.aside import file_aside
 
 Record = dict[str, Any]
@@ -113,6 +111,9 @@ class LabelStudio(LabelFormat):
 
     def write(self, file: IO[str], records: Iterable[Record], names: Sequence[str]) -> None:
         """See `LabelFormat.write`; boxes are in percent of the image."""
+        # With its reader come packages of masks, which no other format needs.
+        from glip_pl.data.formats.label_studio.regions import write_region
+
         file.write("[")
         for number, record in enumerate(records):
             size = (record["height"], record["width"])
@@ -142,6 +143,8 @@ class Cvat(LabelFormat):
 
     def write(self, file: IO[str], records: Iterable[Record], names: Sequence[str]) -> None:
         """See `LabelFormat.write`."""
+        from glip_pl.data.formats.cvat.cvat_xml import TAIL, head, image_text  # Likewise, of XML.
+
         file.write(head(names))
         for number, record in enumerate(records):
             size = (record["height"], record["width"])

@@ -66,7 +66,7 @@ class NamedBoxes(LabelTask):
     def record(self, item: Item, found: Result) -> dict[str, Any]:
         """Return the size of the image and its boxes."""
         height, width = found.size
-        return {"height": height, "width": width, "detections": found.to_dict()["detections"]}
+        return {"height": height, "width": width, "detections": found.to_records()}
 
     def choices(self) -> dict[str, Any]:
         """See `LabelTask.choices`."""

@@ -111,6 +111,6 @@ def _together(
         if images
         else []
     )
-    for (k, prompt), result in zip(prompts.items(), found, strict=True):
-        answers[k] = Found(result.to_dict()["detections"], tuple(model.hints(prompt)))
+    for k, result in zip(prompts, found, strict=True):
+        answers[k] = Found(result.to_records(), result.notes)
     return [answer for answer in answers if answer is not None]

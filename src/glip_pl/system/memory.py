@@ -1,6 +1,9 @@
 """How this process keeps memory."""
 
 import ctypes
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # Parameters of glibc's mallopt; see its manual page.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -19,3 +22,19 @@ def keep_freed_memory() -> None:
         return
     libc.mallopt(_MMAP_THRESHOLD, 2**30)
     libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Import without searching for garbage meanwhile.
+
+    What is imported stays, and there is much of it: looking through it again and again, as it
+    grows, takes a twelfth of the time that PyTorch takes.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
