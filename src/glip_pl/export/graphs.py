@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from glip_pl.export.same_padding import with_fixed_padding
 from glip_pl.fusion import PyramidFeatures, TextFeatures
 from glip_pl.model import GLIP
 from glip_pl.prompts.tokens import TokenBatch
@@ -119,7 +120,7 @@ def trace(model: GLIP) -> tuple[Graph, Graph, Graph]:
     return (
         Graph(
             "image",
-            _export(ImageGraph(model), (images, mask), (pixels, pixel_mask)),
+            _export(ImageGraph(with_fixed_padding(model)), (images, mask), (pixels, pixel_mask)),
             ("images", "mask"),
             names,
         ),
