@@ -6,6 +6,7 @@ counted as not read. The images lie in ``images`` beside the file, or have their
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -108,6 +109,8 @@ def _read_file(file: Path, images_at: Path | None) -> dict[str, AnnotationSet]:
     checks.note_same_names(names, problems)
     ids = {name: number for number, name in names.items()}
     folder = FolderFinder(file, only=images_at)(written, problems)
+    # A project has its images in folders of its subsets; elsewhere subsets may share an image.
+    has_folder = cache(lambda subset: (folder.path / subset).is_dir())
     own_ids = None not in numbers and len(set(numbers)) == len(numbers)
     subsets = list[str]()
 
@@ -115,14 +118,13 @@ def _read_file(file: Path, images_at: Path | None) -> dict[str, AnnotationSet]:
         for place, (image, number) in enumerate(zip(images, numbers, strict=True), start=1):
             try:
                 size = size_of(image.values)
-                # A project has its images in folders of its subsets.
-                found = folder.find(image.values["name"], image.values.get("subset", ""))
+                subset = image.values.get("subset", "")
+                found = folder.find(image.values["name"], subset if has_folder(subset) else "")
             except WRONG:
                 note(problems, checks.NO_RECORD, f"image {place} of the file")
                 continue
             if found is not None:
                 boxes = tuple(_boxes(image, size, ids, problems, unread))
-                subset = image.values.get("subset", "")
                 split = folder_split(subset.lower()) or subset
                 subsets.append("" if split.lower() == "default" else split)
                 own_id = number if own_ids and number is not None else place
