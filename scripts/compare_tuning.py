@@ -34,7 +34,6 @@ from glip_pl.tuning.lora import merge
 
 ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 SLOW = {"lr": 3e-4, "backbone_lr": 3e-5, "text_lr": 1e-4, "warmup_steps": 30}
-AS_TRAINED = {"lr": 1e-3, "backbone_lr": 1e-4, "text_lr": 3e-4, "warmup_steps": 30}
 FAST = {"lr": 1e-3, "backbone_lr": 1e-3, "text_lr": 1e-3, "warmup_steps": 30}
 # What each way changes of the task.
 WAYS: dict[str, dict[str, Any]] = {
@@ -44,7 +43,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "prompt": {"optimizer": FAST, "tuning": {"mode": "prompt"}},
     "lora": {"optimizer": FAST, "tuning": {"mode": "lora"}},
     "replay": {"optimizer": SLOW},
-    "replay_fast": {"optimizer": AS_TRAINED},
+    "replay_frozen": {"optimizer": SLOW, "tuning": {"freeze": ["backbone", "text"]}},
 }
 
 
