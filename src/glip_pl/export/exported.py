@@ -35,6 +35,7 @@ class _Text(nn.Module):
         super().__init__()
         self._graph, self._like = graph, like
         self.tokenizer: Any = like.tokenizer
+        self.reads_phrases_alone = bool(like.reads_phrases_alone)
 
     def forward(self, tokens: TokenBatch) -> TextFeatures:
         """Encode tokenized captions [B, M] as features [B, M, d_text]."""
@@ -72,7 +73,8 @@ class ExportedModel(nn.Module):
         logits, boxes, centerness, sizes = self._ground(
             **levels, mask=image.mask, hidden=text.hidden, text_mask=text.mask
         )
-        return GroundingOutput(logits, boxes, centerness, boxes, tuple(sizes.tolist()))
+        regions = (logits, boxes, centerness, boxes, tuple(sizes.tolist()))
+        return GroundingOutput(*regions, told=self._like.told)
 
     def as_model(self) -> GLIP:
         """Return itself for what detects with a model."""
