@@ -8,6 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import torch
@@ -187,8 +188,13 @@ def configured(
         }
     total = trainer.estimated_stepping_batches
 
+    # Every group of parameters asks; processes agree on the time once a step.
+    @lru_cache(maxsize=1)
+    def progress(step: int) -> float:
+        return max(step / total, time_spent(trainer))
+
     def factor(step: int) -> float:
-        return settings.warmup(step) * schedule(max(step / total, time_spent(trainer)))
+        return settings.warmup(step) * schedule(progress(step))
 
     scheduler = LambdaLR(optimizer, factor)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
