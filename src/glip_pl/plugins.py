@@ -3,6 +3,10 @@
 Plugins of this project have no privilege: they are found the same way as those of any package.
 """
 
+import inspect
+from collections.abc import Mapping
+from importlib import import_module
+
 from glip_pl.configs.names import PLUGINS
 from glip_pl.fusion import FusionPlugin
 from glip_pl.system.entry_points import registered
@@ -24,3 +28,9 @@ def fusion_plugins() -> dict[str, type[FusionPlugin]]:
             )
         plugins[entry.name] = plugin
     return plugins
+
+
+def options_of(class_path: str) -> Mapping[str, inspect.Parameter]:
+    """Return the arguments of a class by its path, of a plugin or of any other."""
+    module, _, name = class_path.rpartition(".")
+    return inspect.signature(getattr(import_module(module), name)).parameters

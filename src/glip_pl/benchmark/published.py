@@ -1,7 +1,5 @@
 """The models that can be timed, with random weights: they time the same as trained ones."""
 
-import inspect
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,8 @@ from pytorch_lightning.cli import instantiate_module
 from torch import nn
 
 from glip_pl.configs.names import DEFAULT_FUSION, known
-from glip_pl.plugins import fusion_plugins
+from glip_pl.configs.reading import read_yaml
+from glip_pl.plugins import fusion_plugins, options_of
 from glip_pl.training.task import GroundingTask
 from glip_pl.weights.official.architecture import GLIP_L, GLIP_T, GLIP_T_A, Architecture
 from glip_pl.weights.transformers_form.architecture import DINO_ARCHITECTURES, DinoArchitecture
@@ -83,8 +82,7 @@ def _fusion(name: str, config: dict[str, Any]) -> dict[str, Any]:
     if name not in names:
         raise ValueError(f"--fusion={name!r} is not known; choose one of {', '.join(names)}")
     own = _read(names[name])["model"]["fusion"]
-    module, _, kind = own["class_path"].rpartition(".")
-    takes = inspect.signature(getattr(import_module(module), kind)).parameters
+    takes = options_of(own["class_path"])
     widths = {width: config["model"][width] for width in ("d_model", "d_text")}
     defaults = {k: v for k, v in config.get("fusion_defaults", {}).items() if k in takes}
     return {**own, "init_args": {**defaults, **own.get("init_args", {}), **widths}}
@@ -92,6 +90,8 @@ def _fusion(name: str, config: dict[str, Any]) -> dict[str, Any]:
 
 def _read(path_or_text: str) -> dict[str, Any]:
     """Read a configuration; a plugin without a file has a text."""
-    text = Path(path_or_text).read_text() if path_or_text.endswith(".yaml") else path_or_text
-    read: dict[str, Any] = yaml.safe_load(text)
+    is_path = path_or_text.endswith(".yaml")
+    read: dict[str, Any] = (
+        read_yaml(Path(path_or_text)) if is_path else yaml.safe_load(path_or_text)
+    )
     return read

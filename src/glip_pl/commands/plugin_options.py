@@ -3,13 +3,12 @@
 import difflib
 import inspect
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 from jsonargparse import Namespace
 
 from glip_pl.commands.said import said
-from glip_pl.plugins import fusion_plugins
+from glip_pl.plugins import fusion_plugins, options_of
 
 
 def plugin_options(config: Namespace, given: Sequence[str]) -> dict[str, Any]:
@@ -22,8 +21,7 @@ def plugin_options(config: Namespace, given: Sequence[str]) -> dict[str, Any]:
     Raises:
         ValueError: An option is none of any installed plugin.
     """
-    module, _, name = config.model.fusion.class_path.rpartition(".")
-    own = inspect.signature(getattr(import_module(module), name)).parameters
+    own = options_of(config.model.fusion.class_path)
     known = {
         p for plugin in fusion_plugins().values() for p in inspect.signature(plugin).parameters
     }
