@@ -18,6 +18,7 @@ import subprocess
 import sys
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -65,10 +66,7 @@ def run(options: argparse.Namespace, data: str, detector: str, seed: int) -> Non
         command += [f"--root={root}", f"--seconds={options.seconds}", f"--seed={seed}"]
         command += [f"--precision={options.precision}", f"--output={folder}"]
         return _call(command)
-    place = [
-        f"--trainer.logger.init_args.save_dir={folder.parent}",
-        f"--trainer.logger.init_args.name={folder.name}",
-    ]
+    fitted, tested = (folder.with_name(f"{folder.name}-{step}") for step in ("fit", "test"))
     fit = [
         *(*start, "fit", "--model=small", f"--data={data}", f"--fusion={detector}"),
         *(f"--data.root={root}", f"--seed_everything={seed}", "--data.num_workers=0"),
@@ -77,20 +75,19 @@ def run(options: argparse.Namespace, data: str, detector: str, seed: int) -> Non
         "--trainer.callbacks+=glip_pl.training.budget.CoreSeconds",
         f"--trainer.callbacks.seconds={options.seconds}",
         *options.more,
+        *_logged_at(fitted),
     ]
-    _call([*fit, *place[:1], f"{place[1]}-fit"])
-    (last,) = (folder.parent / f"{folder.name}-fit").glob("*/checkpoints/last.ckpt")
+    _call(fit)
+    (last,) = fitted.glob("*/checkpoints/last.ckpt")
     test = [*start, "test", f"--ckpt_path={last}", f"--data={data}", f"--data.root={root}"]
-    _call(
-        [*test, "--data.num_workers=0", "--trainer.accelerator=cpu", *place[:1], f"{place[1]}-test"]
-    )
-    (found,) = (folder.parent / f"{folder.name}-test").glob("*/results.json")
+    _call([*test, "--data.num_workers=0", "--trainer.accelerator=cpu", *_logged_at(tested)])
+    (found,) = tested.glob("*/results.json")
     found.parent.rename(folder)
 
 
-def row(options: argparse.Namespace, data: str, detector: str) -> dict[str, object]:
+def row(options: argparse.Namespace, data: str, detector: str) -> dict[str, Any]:
     """AP of every seed, and how far it lies from the peer's, with 95 % intervals over images."""
-    found: dict[str, object] = {"set": data, "detector": detector, "seconds": options.seconds}
+    found: dict[str, Any] = {"set": data, "detector": detector, "seconds": options.seconds}
     runs = {seed: _folder(options, data, detector, seed) for seed in options.seeds}
     metrics = [json.loads((run / "results.json").read_text())["metrics"] for run in runs.values()]
     for name, key in (("AP", "map"), ("AP50", "map_50")):
@@ -106,17 +103,17 @@ def row(options: argparse.Namespace, data: str, detector: str) -> dict[str, obje
     return found
 
 
-def table(options: argparse.Namespace, rows: list[dict[str, object]]) -> Table:
+def table(options: argparse.Namespace, rows: list[dict[str, Any]]) -> Table:
     """Show the means over seeds, and the intervals of each seed."""
     title = f"test split, {options.seconds:g} core seconds, seeds {options.seeds}"
     shown = Table(title=title)
     for column in ("set", "detector", "AP", "AP50", f"AP - {PEER}'s, 95 %"):
         shown.add_column(column)
     for found in rows:
-        means = (f"{statistics.mean(found[name]):.3f}" for name in ("AP", "AP50"))  # type: ignore[call-overload]
-        ahead: list[list[float]] = found.get("ahead of the peer", [])  # type: ignore[assignment]
+        means = (f"{statistics.mean(found[name]):.3f}" for name in ("AP", "AP50"))
+        ahead = found.get("ahead of the peer", [])
         spans = "\n".join(f"{d:+.3f} ({low:+.3f} to {high:+.3f})" for d, low, high in ahead)
-        shown.add_row(str(found["set"]), str(found["detector"]), *means, spans)
+        shown.add_row(found["set"], found["detector"], *means, spans)
     return shown
 
 
@@ -129,6 +126,12 @@ def _call(command: list[str]) -> None:
     one = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     if subprocess.run(command, env={**os.environ, **one}, cwd=ROOT).returncode:
         raise SystemExit(f"failed: {' '.join(command)}; repeat this command to go on from there")
+
+
+def _logged_at(folder: Path) -> list[str]:
+    """Return the options that let a command write into a folder."""
+    logger = "--trainer.logger.init_args"
+    return [f"{logger}.save_dir={folder.parent}", f"{logger}.name={folder.name}"]
 
 
 def _folder(options: argparse.Namespace, data: str, detector: str, seed: int) -> Path:

@@ -35,16 +35,18 @@ from glip_pl.tuning.lora import merge
 ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 SLOW = {"lr": 3e-4, "backbone_lr": 3e-5, "text_lr": 1e-4, "warmup_steps": 30}
 FAST = {"lr": 1e-3, "backbone_lr": 1e-3, "text_lr": 1e-3, "warmup_steps": 30}
+FROZEN = {"tuning": {"freeze": ["backbone", "text"]}}
 # What each way changes of the task.
 WAYS: dict[str, dict[str, Any]] = {
     "full": {"optimizer": SLOW},
-    "freeze": {"optimizer": SLOW, "tuning": {"freeze": ["backbone", "text"]}},
+    "freeze": {"optimizer": SLOW, **FROZEN},
     "linear": {"optimizer": FAST, "tuning": {"mode": "linear"}},
     "prompt": {"optimizer": FAST, "tuning": {"mode": "prompt"}},
     "lora": {"optimizer": FAST, "tuning": {"mode": "lora"}},
     "replay": {"optimizer": SLOW},
-    "replay_frozen": {"optimizer": SLOW, "tuning": {"freeze": ["backbone", "text"]}},
+    "replay_frozen": {"optimizer": SLOW, **FROZEN},
 }
+REPLAYED = ("replay", "replay_frozen")
 
 
 def main() -> None:
@@ -94,7 +96,7 @@ def tuned(options: argparse.Namespace, way: str, seed: int) -> GroundingTask:
     task = build_task({**before.hparams, **changed})
     task.model.load_state_dict(before.model.state_dict())
     replay = {"sampling": {"replay": {"data": options.source, "share": 0.5}}}
-    data = _data(options, options.target, seed=seed, **(replay if way.startswith("replay") else {}))
+    data = _data(options, options.target, seed=seed, **(replay if way in REPLAYED else {}))
     trainer = _trainer(
         options,
         options.output / f"{way}-seed{seed}" / "fit",

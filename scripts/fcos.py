@@ -21,6 +21,8 @@ from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastL
 
 from glip_pl.backbones import EfficientNetLite0Backbone
 from glip_pl.boxes import rescale
+from glip_pl.configs.names import known
+from glip_pl.configs.reading import read_yaml
 from glip_pl.data.descriptors import read_descriptor
 from glip_pl.inference.postprocess import PostProcess
 from glip_pl.results import SaveResults
@@ -31,8 +33,8 @@ from glip_pl.training.budget import CoreSeconds
 from glip_pl.training.evaluation import Evaluated
 from glip_pl.training.optim import Cosine, OptimizerSettings, configured
 
-WIDTH = 128
-SETTINGS = OptimizerSettings(lr=1e-3, backbone_lr=1e-4, weight_decay=0.01, warmup_steps=30)
+SMALL: dict[str, Any] = read_yaml(Path(known("model")["small"]))["model"]
+SETTINGS = OptimizerSettings(**SMALL["optimizer"])
 
 
 def main() -> None:
@@ -80,11 +82,12 @@ class Peer(Evaluated):
         super().__init__()
         self.category_ids = category_ids
         self.detector = Peer.Found()  # type: ignore[assignment]
+        pyramid = Pyramid(SMALL["d_model"])
         self.model = FCOS(
-            Pyramid(),
+            pyramid,
             num_classes=len(category_ids),
-            image_mean=[127.0] * 3,
-            image_std=[128.0] * 3,
+            image_mean=pyramid.backbone.pixel_mean.flatten().tolist(),
+            image_std=pyramid.backbone.pixel_std.flatten().tolist(),
             score_thresh=0.01,
             _skip_resize=True,
         )
@@ -136,15 +139,18 @@ class Peer(Evaluated):
 
 
 class Pyramid(nn.Module):
-    """EfficientNet-Lite0 and a feature pyramid, as torchvision's detectors take them."""
+    """EfficientNet-Lite0 and a feature pyramid, as torchvision's detectors take them.
 
-    out_channels = WIDTH
+    Args:
+        width: Channels of the pyramid.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
+        self.out_channels = width
         self.backbone = EfficientNetLite0Backbone()
-        extra = LastLevelP6P7(WIDTH, WIDTH)
-        self.fpn = FeaturePyramidNetwork(list(self.backbone.channels), WIDTH, extra_blocks=extra)
+        extra = LastLevelP6P7(width, width)
+        self.fpn = FeaturePyramidNetwork(list(self.backbone.channels), width, extra_blocks=extra)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Encode normalised images [B, 3, H, W] as maps, finest first."""

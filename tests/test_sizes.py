@@ -11,7 +11,6 @@ FOLDERS = ("src", "fusion_plugins", "scripts")
 # Longer than that, and why.
 FILES = {
     "fusion_plugins/dino.py": "one plugin is one file; what others can use lies in layers/",
-    "scripts/faults/bench.py": "all that faults are injected with: folders, commands, verdicts",
     "scripts/faults/inputs.py": "a list of small faults, one a function",
     "scripts/faults/runs.py": "a list of small faults, one a function",
 }

@@ -1,9 +1,8 @@
-"""What every fault needs: made-up data, commands in processes of their own, and what came of them.
+"""What every fault needs: commands in processes of their own, and what came of them.
 
 Commands run in forks of one process that has imported everything, so that a fault takes seconds.
 """
 
-import json
 import os
 import re
 import signal
@@ -18,10 +17,8 @@ from multiprocessing.util import _exit_function as end_children
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from PIL import Image
+from faults.made_up import write_set
 
-NAMES = ("cat", "dog", "bird", "cow", "fox")
 _SHORT = 150  # Characters of a message in the table.
 
 
@@ -238,40 +235,3 @@ def newest(place: Path, name: str) -> Path:
     found = sorted(place.rglob(name), key=lambda path: path.stat().st_mtime_ns)
     expect(found, f"there is no {name}")
     return found[-1]
-
-
-def write_image(path: Path, seed: int = 0, size: tuple[int, int] = (40, 60)) -> Path:
-    """Write a picture of noise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
-    return path
-
-
-def write_set(root: Path, count: int, names: Sequence[object] = NAMES) -> Path:
-    """Write a COCO set of noise with one box an image, whose three splits are the same."""
-    images, boxes = [], []
-    for k in range(count):
-        write_image(root / f"images/{k}.png", k)
-        images.append({"id": k + 1, "file_name": f"{k}.png", "height": 40, "width": 60})
-        box = {"id": k + 1, "image_id": k + 1, "bbox": [6, 4, 30, 20], "iscrowd": 0}
-        boxes.append({**box, "category_id": 1 + k % len(names)})
-    categories = [{"id": i, "name": name} for i, name in enumerate(names, 1)]
-    document = {"images": images, "annotations": boxes, "categories": categories}
-    return write_splits(root, document)
-
-
-def write_splits(root: Path, document: object) -> Path:
-    """Write one document, or its text, for each of the three splits."""
-    text = document if isinstance(document, str) else json.dumps(document)
-    (root / "annotations").mkdir(parents=True, exist_ok=True)
-    for split in ("train", "val", "test"):
-        (root / f"annotations/{split}.json").write_text(text)
-    return root
-
-
-def change_set(root: Path, change: Callable[[dict], object]) -> Path:  # type: ignore[type-arg]
-    """Change the document of a set."""
-    document = json.loads((root / "annotations/train.json").read_text())
-    change(document)
-    return write_splits(root, document)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from faults.bench import Bench, Ended, expect, fault, run, write_image, write_set, write_splits
+from faults.bench import Bench, Ended, expect, fault, run
 from faults.loaders import small_disk
+from faults.made_up import write_image, write_set, write_splits
 from faults.memory import peak
 from faults.runs import predict
 

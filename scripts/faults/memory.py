@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from faults.bench import AT_END, Bench, expect, fault, newest, write_image, write_set
+from faults.bench import AT_END, Bench, expect, fault, newest
+from faults.made_up import write_image, write_set
 from glip_pl.training.task import GroundingTask
 
 STEPS, PICTURES = 300, 1000

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from faults.bench import Bench, expect, fault, run_together, write_set
+from faults.bench import Bench, expect, fault, run_together
+from faults.made_up import write_set
 from fusion_plugins.query import QueryFusion
 from glip_pl.backbones import FPN, TinyBackbone
 from glip_pl.data import CategoryDetection, GroundingDataModule, Pipeline, Sampling

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from faults.bench import Bench, Ended, expect, fault, newest, write_set
+from faults.bench import Bench, Ended, expect, fault, newest
+from faults.made_up import write_set
 from glip_pl.training.checkpoint_io import SafeCheckpointIO
 from glip_pl.training.task import GroundingTask
 

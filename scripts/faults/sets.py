@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from faults.bench import Bench, Ended, change_set, expect, fault, write_image, write_set
+from faults.bench import Bench, Ended, expect, fault
+from faults.made_up import change_set, write_image, write_set
 
 
 def _checked(bench: Bench, change: Callable[[dict[str, Any]], object]) -> tuple[Ended, Ended]:
