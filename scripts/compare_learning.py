@@ -38,7 +38,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1000, help="of processor time a run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--precision", default="32-true", help="bf16-mixed where there is a unit")
-    parser.add_argument("--more", nargs="*", default=[], help="of glip fit, --more=--OPTION=VALUE")
+    parser.add_argument(
+        "--more", action="append", default=[], help="of glip fit, --more=--OPTION=VALUE, each one"
+    )
     parser.add_argument("--output", type=Path, default=Path("runs/compare_learning"))
     options = parser.parse_args()
     options.output = options.output.absolute()

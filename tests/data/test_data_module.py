@@ -274,7 +274,7 @@ def test_every_process_gets_as_many_grouped_batches_of_its_share(tmp_path, weigh
         "train": list(sets.values()),
         "val": {},
         "batch_size": 2,
-        "sampling": Sampling(weights=weights, group_by_aspect=True),
+        "sampling": Sampling(weights=weights, scale_by_batch=False),
     }
     loaders = [
         ready(make_module(tmp_path, **options), rank=rank, world=2).train_dataloader()
@@ -296,7 +296,7 @@ def test_every_process_gets_as_many_grouped_batches_of_its_share(tmp_path, weigh
 
 def test_grouped_batches_come_anew_in_every_epoch(tmp_path):
     loader = ready(
-        make_module(tmp_path, sampling=Sampling(group_by_aspect=True), batch_size=3)
+        make_module(tmp_path, sampling=Sampling(scale_by_batch=False), batch_size=3)
     ).train_dataloader()
 
     first = ids(loader)

@@ -6,6 +6,7 @@ from helpers import FakeTokenizer, make_sample, write_coco
 from torch.utils.data import BatchSampler, ConcatDataset
 
 from glip_pl.data import CategoryDetection, GroundingDataModule, Pipeline, Sampling
+from glip_pl.data.replay import Replay
 from glip_pl.data.sampler import MixtureSampler
 from glip_pl.data.scale import SameScaleBatches, ScaledSamples
 
@@ -38,22 +39,26 @@ def sides(batch) -> list[int]:
     return [min(question.size) for question in batch.questions]
 
 
-@pytest.mark.parametrize("options", [{}, {"group_by_aspect": True}, {"weights": (1.0,)}])
+@pytest.mark.parametrize("options", [{}, {"group_by_aspect": False}, {"weights": (1.0,)}])
 def test_the_images_of_a_batch_share_their_scale(tmp_path, options):
-    drawn = [
-        sides(batch)
-        for batch in loader(tmp_path, sampling=Sampling(scale_by_batch=True, **options))
-    ]
+    drawn = [sides(batch) for batch in loader(tmp_path, sampling=Sampling(**options))]
 
     assert [len(batch) for batch in drawn] == [3] * 4
     assert all(len(set(batch)) == 1 for batch in drawn)
     assert len({batch[0] for batch in drawn}) > 1
 
 
-def test_by_default_every_image_draws_its_scale(tmp_path):
-    drawn = [sides(batch) for batch in loader(tmp_path)]
+def test_every_image_draws_its_scale_where_a_recipe_says_so(tmp_path):
+    drawn = [sides(batch) for batch in loader(tmp_path, sampling=Sampling(scale_by_batch=False))]
 
     assert any(len(set(batch)) > 1 for batch in drawn)
+
+
+def test_only_what_comes_in_any_order_is_sorted():
+    stream, replayed = Sampling(stream=True), Sampling(replay=Replay("old.yaml"))
+
+    assert (stream.is_grouped, stream.has_one_scale) == (False, False)
+    assert (replayed.is_grouped, replayed.has_one_scale) == (False, True)
 
 
 def test_boxes_shrink_with_the_scale_of_their_batch(tmp_path):

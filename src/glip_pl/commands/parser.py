@@ -101,7 +101,7 @@ def _with_truth_values(args: list[str], parser: ArgumentParser) -> list[str]:
         option
         for member in family(parser)
         for action in member._actions
-        if getattr(action, "_typehint", None) is bool
+        if getattr(action, "_typehint", None) in (bool, bool | None)
         for option in action.option_strings
     }
     return [

@@ -129,7 +129,7 @@ def train_loader(
             seed=loading.seed,
         )
     batches: BatchSampler | SameAspectBatches | SameScaleBatches
-    if sampling.group_by_aspect:
+    if sampling.is_grouped:
         sizes = np.concatenate([part.sizes for part in new])
         batches = SameAspectBatches(order, sizes, batch_size)
     else:

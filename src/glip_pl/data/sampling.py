@@ -14,17 +14,18 @@ class Sampling:
             is seen once per epoch.
         replay: Old data that take a part of every batch, so that tuning forgets less; an epoch is
             as long as one of the new data.
-        group_by_aspect: Whether batches are all wide or all tall, to pad less.
+        group_by_aspect: Whether batches are all wide or all tall, to pad less; by default wherever
+            images come in any order.
         scale_by_batch: Whether the images of a batch share one short side, which pads less still;
-            official GLIP draws one per image.
+            by default so, but for streams; official GLIP draws one per image.
         stream: Whether sets in shards, which ``glip data convert`` writes, are read from front to
             back and never as a whole; others are mixed in as they are.
     """
 
     weights: tuple[float, ...] | None = None
     replay: Replay | None = None
-    group_by_aspect: bool = False
-    scale_by_batch: bool = False
+    group_by_aspect: bool | None = None
+    scale_by_batch: bool | None = None
     stream: bool = False
 
     def __post_init__(self) -> None:
@@ -40,6 +41,18 @@ class Sampling:
                 "data.sampling.replay fills a part of every batch, which group_by_aspect and "
                 "weights would fill otherwise; leave them out"
             )
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether batches are all wide or all tall."""
+        if self.group_by_aspect is None:
+            return not self.stream and self.replay is None
+        return self.group_by_aspect
+
+    @property
+    def has_one_scale(self) -> bool:
+        """Whether the images of a batch share one short side."""
+        return not self.stream if self.scale_by_batch is None else self.scale_by_batch
 
     def check_weights(self, num_sets: int) -> None:
         """Refuse weights that are not one for each of `num_sets` training sets.

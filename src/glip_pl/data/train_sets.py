@@ -86,7 +86,7 @@ class TrainSets:
             raise ValueError("data.train is empty; name a data set to train on")
         sampling = self._sampling
         # Without a transform of its own, a sample waits for the scale of its batch.
-        scales = transform if sampling.scale_by_batch else None
+        scales = transform if sampling.has_one_scale else None
         context = replace(context, transform=None if scales else transform)
         old = [dataset.samples(context) for dataset in self._old]
         if not sampling.stream:
