@@ -13,6 +13,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -69,6 +70,8 @@ def run(options: argparse.Namespace, data: str, detector: str, seed: int) -> Non
         command += [f"--precision={options.precision}", f"--output={folder}"]
         return _call(command)
     fitted, tested = (folder.with_name(f"{folder.name}-{step}") for step in ("fit", "test"))
+    for begun in (fitted, tested):  # By a command that was killed: its time is lost.
+        shutil.rmtree(begun, ignore_errors=True)
     fit = [
         *(*start, "fit", "--model=small", f"--data={data}", f"--fusion={detector}"),
         *(f"--data.root={root}", f"--seed_everything={seed}", "--data.num_workers=0"),

@@ -13,15 +13,22 @@ OPTIONS = Namespace(
 @pytest.fixture
 def called(monkeypatch, tmp_path):
     commands = []
-    monkeypatch.setattr(compare_learning, "_call", commands.append)
+
+    def leave_behind(command):
+        commands.append(command)
+        if "fit" in command:
+            touch(tmp_path / "bccd/late-seed1-fit/version_0/checkpoints/last.ckpt")
+        else:
+            touch(tmp_path / "bccd/late-seed1-test/version_0/results.json")
+
+    monkeypatch.setattr(compare_learning, "_call", leave_behind)
     monkeypatch.setattr(OPTIONS, "output", tmp_path)
-    # What training and test would leave behind.
-    checkpoint = tmp_path / "bccd/late-seed1-fit/version_0/checkpoints/last.ckpt"
-    results = tmp_path / "bccd/late-seed1-test/version_0/results.json"
-    for file in (checkpoint, results):
-        file.parent.mkdir(parents=True)
-        file.touch()
     return commands
+
+
+def touch(file):
+    file.parent.mkdir(parents=True)
+    file.touch()
 
 
 def test_a_fusion_is_trained_for_its_seconds_and_its_last_state_tested(called, tmp_path):
@@ -33,6 +40,14 @@ def test_a_fusion_is_trained_for_its_seconds_and_its_last_state_tested(called, t
     assert {"--trainer.callbacks.seconds=60.0", "--model.told=phrases"} <= set(fit)
     assert any(option.endswith("checkpoints/last.ckpt") for option in test)
     assert (tmp_path / "bccd/late-seed1/results.json").is_file()
+
+
+def test_what_a_killed_command_had_begun_is_not_tested(called, tmp_path):
+    touch(tmp_path / "bccd/late-seed1-fit/version_7/checkpoints/last.ckpt")
+
+    compare_learning.run(OPTIONS, "bccd", "late", 1)
+
+    assert not any("version_7" in option for command in called for option in command)
 
 
 def test_the_peer_gets_the_same_set_seconds_and_seed(called):

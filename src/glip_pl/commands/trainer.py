@@ -27,7 +27,7 @@ def run_trainer(command: str, args: list[str]) -> None:
 
     follow_the_first()
     keep_freed_memory()
-    quieten_lightning()
+    quieten_lightning(command)
     is_named = any(arg.startswith("--data=") for arg in args)
     data = [arg for arg in args if arg.startswith(("--data=", "--data."))] if is_named else []
     GroundingCLI([command, *arguments], data=data)
