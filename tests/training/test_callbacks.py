@@ -3,7 +3,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from glip_pl.training.callbacks import ScheduleWeightDecay
+from glip_pl.training.callbacks import LogPictures, ScheduleWeightDecay, last_of_each
+from glip_pl.training.checkpoints import LastCheckpoint
 from glip_pl.training.optim import Steps
 
 
@@ -41,3 +42,12 @@ def test_a_resumed_run_does_not_lower_the_weight_decay_again():
     resumed.load_state_dict(stopped.state_dict())
 
     assert decay_at(4, resumed) == pytest.approx([0.05, 0])
+
+
+def test_a_callback_that_is_named_again_takes_the_place_of_the_first():
+    pictures, more_pictures = LogPictures(), LogPictures(num_images=8)
+    seldom, often = LastCheckpoint(), LastCheckpoint(every_n_steps=5)
+
+    kept = last_of_each([pictures, seldom, more_pictures, often])
+
+    assert kept == [pictures, more_pictures, often]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning import Callback
+from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_info
 
@@ -24,6 +24,7 @@ from glip_pl.configs.names import expand
 from glip_pl.data import GroundingDataModule
 from glip_pl.plugins import fusion_plugins
 from glip_pl.system.screen import wrapped
+from glip_pl.training.callbacks import last_of_each
 from glip_pl.training.progress import Closing
 from glip_pl.training.run_logger import discard_unused
 from glip_pl.training.task import GroundingTask
@@ -197,6 +198,12 @@ class GroundingCLI(LightningCLI):
             if not any(package in Path(place).parts for package in _REFUSING):
                 raise
             raise ValueError(in_short(str(error))) from error
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        given = config["callbacks"]
+        if isinstance(given, list):
+            config["callbacks"] = last_of_each(given)
+        return super()._instantiate_trainer(config, callbacks)
 
     def after_instantiate_classes(self) -> None:
         """Load the weights of the model, and add a table at the end of the run."""

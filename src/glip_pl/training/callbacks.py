@@ -1,5 +1,6 @@
 """Callbacks: pictures of validation images, learning rates, and a schedule of weight decay."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,29 @@ from pytorch_lightning.loggers import (
     TensorBoardLogger,
     WandbLogger,
 )
+from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from glip_pl.boxes import rescale
 from glip_pl.inference.visualize import draw, side_by_side
 from glip_pl.structures import Batch, Detections
 from glip_pl.training.optim import Schedule
+
+
+def last_of_each(callbacks: Sequence[Callback]) -> list[Callback]:
+    """Leave out what is named again with other options, as the last checkpoint may be.
+
+    Args:
+        callbacks: Those of base.yaml, followed by those of recipes and options.
+
+    Returns:
+        Of those whose state has one place in a checkpoint, which Lightning refuses, the last.
+    """
+    places = {
+        callback.state_key: place
+        for place, callback in enumerate(callbacks)
+        if is_overridden("state_dict", instance=callback, parent=Callback)
+    }
+    return [c for place, c in enumerate(callbacks) if places.get(c.state_key, place) == place]
 
 
 class LogPictures(Callback):
