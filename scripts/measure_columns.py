@@ -1,12 +1,14 @@
 """Measure time and memory of a set of Objects365's size: read, read again, and in loader workers.
 
     python scripts/measure_columns.py /tmp/columns
+    python scripts/measure_columns.py /tmp/columns --form=yolo --images=200000
 
 A set of random boxes is written into the folder, with image files that are empty: what is measured
 is the annotations, and no pixels are read. Each load is a process of its own. Memory of a process
 is its peak resident set (RSS) while it reads, and what it shares with no other (USS) afterwards; of
 a worker, USS beside that of a worker whose set has one image, since libraries alone take more than
-annotations may.
+annotations may. YOLO and VOC have a label file for each image, of one box, and images of a few
+pixels, whose sizes are read; all are links to a few files.
 """
 
 import argparse
@@ -23,6 +25,16 @@ import numpy as np
 
 CATEGORIES, PER_FOLDER, FIRST_IMAGE = 365, 34_000, 1_000_000
 STEPS = ("first", "later", "workers")
+LINKS = 60_000  # To one file; file systems limit them.
+YOLO = "names: [cat]\ntrain: images\n"
+OBJECT = "<object><name>cat</name><bndbox>{}</bndbox></object>"
+SIDES = "<xmin>3</xmin><ymin>3</ymin><xmax>9</xmax><ymax>7</ymax>"
+VOC = f"<annotation>{OBJECT.format(SIDES)}</annotation>"
+# Of a form: where labels lie, how they end, and what they hold.
+LABELS = {
+    "yolo": ("labels", "txt", "0 0.5 0.5 0.25 0.25\n"),
+    "voc": ("Annotations", "xml", VOC),
+}
 
 
 def main() -> None:
@@ -32,6 +44,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1_700_000)
     parser.add_argument("--boxes", type=int, default=25_000_000)
     parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--form", choices=("coco", *LABELS), default="coco")
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     os.environ["GLIP_CACHE"] = str(options.folder / "cache")
@@ -39,12 +52,17 @@ def main() -> None:
         {"first": load, "later": load, "workers": share}[options.step](options)
         return
     for name, count in (("one", 1), ("many", options.images)):
-        write_set(options.folder / name, count, options.boxes if count > 1 else 1)
-    size = (options.folder / "many" / "a.json").stat().st_size
-    print(f"{options.images} images, {options.boxes} boxes, {size / 1e9:.2f} GB of JSON")
+        root = options.folder / name
+        if options.form == "coco":
+            write_set(root, count, options.boxes if count > 1 else 1)
+        elif not root.exists():
+            write_folder(root, count, options.form)
+    if options.form == "coco":
+        size = (options.folder / "many" / "a.json").stat().st_size
+        print(f"{options.images} images, {options.boxes} boxes, {size / 1e9:.2f} GB of JSON")
     for step in STEPS:
         command = [sys.executable, __file__, str(options.folder), f"--workers={options.workers}"]
-        subprocess.run([*command, f"--step={step}"], check=True)
+        subprocess.run([*command, f"--form={options.form}", f"--step={step}"], check=True)
 
 
 def write_set(root: Path, images: int, boxes: int) -> None:
@@ -67,6 +85,28 @@ def write_set(root: Path, images: int, boxes: int) -> None:
             file.write(box_entries(start, count, images)[2 * (start == 0) :])
         file.write(f'], "categories": {json.dumps(categories)}}}'.encode())
     (root / "new.json").rename(root / "a.json")
+
+
+def write_folder(root: Path, images: int, form: str) -> None:
+    """Write images with a label file each."""
+    from PIL import Image
+
+    labels, suffix, text = LABELS[form]
+    pictures = {"yolo": "images", "voc": "JPEGImages"}[form]
+    (root / labels).mkdir(parents=True)
+    (root / pictures).mkdir()
+    if form == "yolo":
+        (root / "data.yaml").write_text(YOLO)
+    for start in range(0, images, LINKS):
+        picture, label = (
+            root / pictures / f"{start:07d}.png",
+            root / labels / f"{start:07d}.{suffix}",
+        )
+        Image.new("RGB", (16, 12)).save(picture)
+        label.write_text(text)
+        for i in range(start + 1, min(start + LINKS, images)):
+            os.link(picture, root / pictures / f"{i:07d}.png")
+            os.link(label, root / labels / f"{i:07d}.{suffix}")
 
 
 def box_entries(start: int, count: int, images: int) -> bytes:
@@ -93,21 +133,24 @@ def box_entries(start: int, count: int, images: int) -> bytes:
     return table.tobytes()
 
 
-def loaded(root: Path):
+def loaded(root: Path, form: str):
     """Load a set as training does."""
     from glip_pl.data import CategoryDetection
 
-    dataset = CategoryDetection("a.json", "images")
+    if form == "coco":
+        dataset = CategoryDetection("a.json", "images")
+    else:
+        dataset = CategoryDetection(".", split="all" if form == "voc" else "train", format=form)
     dataset.load(root, training=True)
     return dataset
 
 
 def load(options: argparse.Namespace) -> None:
     """Load the set, and say how long it took and what it needed."""
-    loaded(options.folder / "one")  # Which imports all that there is.
+    loaded(options.folder / "one", options.form)  # Which imports all that there is.
     before = private()
     begin, busy = time.perf_counter(), time.process_time()
-    dataset = loaded(options.folder / "many")
+    dataset = loaded(options.folder / "many", options.form)
     seconds, worked = time.perf_counter() - begin, time.process_time() - busy
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
@@ -120,7 +163,7 @@ def share(options: argparse.Namespace) -> None:
     """Start workers that make samples of the set, and say what each has for itself."""
     context = multiprocessing.get_context("spawn")
     for name in ("one", "many"):
-        records = loaded(options.folder / name).records
+        records = loaded(options.folder / name, options.form).records
         results, done = context.Queue(), context.Event()
         workers = [
             context.Process(target=work, args=(records, seed, results, done))

@@ -26,7 +26,10 @@ def test_a_few_aliases_are_read(tmp_path):
     assert read_yaml(tmp_path / "a.yaml") == {"a": [1, 2], "b": [1, 2]}
 
 
-@pytest.mark.parametrize("content", [b"[" * 100_000, ALIASES.encode(), b"\xff\xfe\xfa", b"a: [1"])
+@pytest.mark.parametrize(
+    "content",
+    [b"[" * 100_000, ALIASES.encode(), b"\xff\xfe\xfa", b"a: [1", b"a: {b: 1, c: [b, b], b: 2}"],
+)
 def test_a_file_that_cannot_be_read_is_named(tmp_path, content):
     (tmp_path / "a.yaml").write_bytes(content)
 

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from glip_pl.data.collate import collate
 from glip_pl.data.datasets.base import DatasetBuilder, GroundingDataset
-from glip_pl.data.datasets.readable import check_images
+from glip_pl.data.datasets.readable import leave_out_broken
 from glip_pl.data.datasets.samples import SampleContext, Samples
 from glip_pl.data.epoch_place import EpochPlace
 from glip_pl.data.loaders import Loading, eval_loader
@@ -131,8 +131,6 @@ class GroundingDataModule(LightningDataModule):
         for sets in wanted.get(stage, []) if stage else [self.val, self.test]:
             for dataset in sets.values():
                 self._load(dataset)
-                if stage == "fit":  # Else the first epoch would end at a broken image.
-                    check_images(dataset, *self._place())
 
     def connect(self, tokenizer: Tokenizer, *, one_prompt: bool = False) -> None:
         """Take what loaders need to know of the model.
@@ -195,6 +193,7 @@ class GroundingDataModule(LightningDataModule):
     def _load(self, dataset: GroundingDataset) -> None:
         if not any(dataset is loaded for loaded in self._loaded):
             dataset.load(self.root, strict=self.strict)
+            leave_out_broken(dataset, strict=self.strict)  # Which would end an evaluation.
             self._loaded.append(dataset)
 
     def _eval_loader(self, dataset: GroundingDataset) -> DataLoader[Sample]:

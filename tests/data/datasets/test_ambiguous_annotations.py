@@ -8,7 +8,7 @@ from helpers import write_image
 
 from glip_pl.cli import main
 from glip_pl.data import CategoryDetection, GroundingDataModule
-from glip_pl.data.datasets.readable import check_images
+from glip_pl.data.datasets.readable import leave_out_broken
 from glip_pl.data.formats import detect_format
 
 BOX = [4, 5, 20, 10]
@@ -162,12 +162,18 @@ def test_a_root_category_is_told_and_left_out_on_request(tmp_path, caplog):
     assert load(tmp_path, leave_out=[0]).names == ["cat", "dog"]
 
 
-def test_a_broken_image_is_found_before_an_evaluation(tmp_path):
+def test_a_broken_image_is_left_out_and_told_before_an_evaluation(tmp_path, caplog):
     write_set(tmp_path, [(1, "a.png"), (2, "b.png")])
     dataset = load(tmp_path, training=False)
-    check_images(dataset)
+    leave_out_broken(dataset)
+    assert len(dataset.records) == 2
     file = tmp_path / "images" / "b.png"
     file.write_bytes(file.read_bytes()[:-200])
 
-    with pytest.raises(ValueError, match=r"cannot read\n.*truncated.*b\.png"):
-        check_images(dataset)
+    with pytest.raises(ValueError, match=r"1 left out: truncated image file \(b\.png\)"):
+        leave_out_broken(dataset, strict=True)
+
+    leave_out_broken(dataset)
+
+    assert list(dataset.records.file_names()) == ["a.png"]
+    assert "1 left out: truncated image file (b.png)" in caplog.text

@@ -5,6 +5,7 @@ from helpers import write_image
 
 from glip_pl.data.formats import FORMATS, AnnotationSet, detect_format
 from glip_pl.data.formats.common.checks import UNSURE_FILE
+from glip_pl.data.formats.voc.voc_xml import SEVERAL
 
 BOX = "<bndbox><xmin>2</xmin><ymin>3</ymin><xmax>10</xmax><ymax>8</ymax></bndbox>"
 PIXELS = (1, 2, 10, 8)
@@ -192,3 +193,15 @@ def test_entities_that_multiply_do_not_hang_the_reader(tmp_path):
     tree(tmp_path, {"Annotations/1.xml": text, "JPEGImages/1.jpg": ""})
 
     assert list(read(tmp_path).problems) == ["picture without a readable XML"]
+
+
+@pytest.mark.parametrize("twice", [BOX, "<name>cat</name>"])
+def test_an_object_of_two_names_or_boxes_is_left_out_and_told(tmp_path, twice):
+    thing = f"<object><name>dog</name>{BOX}{twice}</object>"
+    written = xml().replace("</annotation>", f"{thing}</annotation>")
+    tree(tmp_path, {"annotations/1.xml": written, "images/1.jpg": ""})
+
+    found = read(tmp_path)
+
+    assert boxes(found) == {"1.jpg": [("box", PIXELS)]}
+    assert found.problems == {SEVERAL: ["1: 'dog' at [1.0, 2.0, 10.0, 8.0]"]}

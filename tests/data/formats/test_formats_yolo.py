@@ -193,10 +193,17 @@ def test_a_description_that_names_no_images_is_told_so(tmp_path):
         detect_format(tmp_path)
 
 
-def test_a_description_that_is_no_yaml_is_told_in_one_line(tmp_path):
-    tree(labelled(tmp_path), {"data.yaml": "train:\timages\nnames: [cat]\n"})
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("train:\timages\nnames: [cat]\n", ""),
+        ("train: images\nnames: {0: cat, 0: dog}\n", "'0' stands twice in one object, for 'cat'"),
+    ],
+)
+def test_a_description_that_is_no_yaml_is_told_in_one_line(tmp_path, text, told):
+    tree(labelled(tmp_path), {"data.yaml": text})
 
-    with pytest.raises(ValueError, match=r"^cannot read .*; correct the file$"):
+    with pytest.raises(ValueError, match=rf"^cannot read .*{told}.*; correct the file$"):
         read(tmp_path)
 
 

@@ -95,8 +95,19 @@ def test_brackets_and_quotes_inside_of_texts_end_nothing(tmp_path, monkeypatch):
     assert lists_of(tmp_path, json.dumps({"a": entries}).encode()) == {"a": entries}
 
 
-def test_the_last_of_equal_keys_counts(tmp_path):
-    assert lists_of(tmp_path, b'{"a": [1], "b": [2], "b": 3, "a": [4]}') == {"a": [4]}
+@pytest.mark.parametrize("more", [b'"a": [4]', b'"a": 3', b'"b": [2]', b'"c": [{"d": 1, "d": 2}]'])
+def test_two_values_of_one_key_are_refused(tmp_path, more):
+    with pytest.raises(ValueError, match=r"'[abd]' stands twice in one object"):
+        lists_of(tmp_path, b'{"a": [1], "b": 3, ' + more + b"}")
+
+
+def test_a_fast_decoder_leaves_equal_keys_to_the_slow_one(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'{"a": [{"id": 1}, {"id": 2, "id": 3}]}')
+    (piece,) = open_document(tmp_path / "a.json").lists["a"].pieces
+    decoder = msgspec.json.Decoder(list[dict[str, int]])
+
+    assert piece.decode(decoder) == [{"id": 1}, {"id": 3}]
+    assert piece.decode(decoder, once=["id"]) is None
 
 
 def test_a_file_that_holds_something_else_has_no_lists(tmp_path):

@@ -48,6 +48,8 @@ class _Shown(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 _EXACT = msgspec.json.Decoder(list[_Fields])
+# Of the rest, what no box depends on is not looked for.
+_ONCE = ("image_id", "bbox", "category_id", "iscrowd")
 _AS_WRITTEN = msgspec.json.Decoder(list[_Shown])
 
 
@@ -80,7 +82,7 @@ def read_part(piece: JsonPiece) -> BoxPart:
 
 def _exact_part(piece: JsonPiece) -> BoxPart | None:
     """Read a piece all of whose annotations are well-formed."""
-    entries = piece.decode(_EXACT)
+    entries = piece.decode(_EXACT, once=_ONCE)
     if entries is None:
         return None
     count = len(entries)

@@ -25,6 +25,7 @@ from glip_pl.data.formats.common.values import WRONG, objects, whole_number
 
 # Ids that lie so much wider than there are images are searched for, not looked up.
 _SPARSE = 16
+_ONCE = ("id", "file_name", "height", "width")
 
 
 class ImageFields(msgspec.Struct, gc=False):
@@ -86,7 +87,7 @@ def _add_exact(
     fields: type[ImageFields],
 ) -> int:
     """Add the images of a piece if all are well-formed, and count them."""
-    entries = piece.decode(decoder)
+    entries = piece.decode(decoder, once=_ONCE)
     if entries is None:
         return 0
     try:

@@ -1,14 +1,15 @@
 """Files of JSON lines: one object a line."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from glip_pl.data.annotations import Problems
 from glip_pl.data.formats.common.checks import note
+from glip_pl.data.formats.common.json_keys import RepeatedKeyError, read_json
 
 NOT_JSON = "line that is no JSON object"
+TWO_VALUES = "line with two values of one key"
 _LONGEST = 1 << 22
 
 
@@ -17,7 +18,7 @@ def first_object(file: Path) -> dict[str, Any]:
     with file.open("rb") as opened:
         line = opened.readline(_LONGEST)
     try:
-        value = json.loads(line)
+        value = read_json(line)
     except (ValueError, RecursionError):  # Or lists in lists without end.
         return {}
     return value if isinstance(value, dict) else {}
@@ -35,7 +36,10 @@ def json_lines(file: Path, problems: Problems) -> Iterator[tuple[int, dict[str, 
             if not line.strip():
                 continue
             try:
-                value = json.loads(line)
+                value = read_json(line)
+            except RepeatedKeyError as error:
+                note(problems, TWO_VALUES, f"line {number}, {error}")
+                continue
             except (ValueError, RecursionError):
                 value = None
             if isinstance(value, dict):

@@ -1,15 +1,16 @@
 """Pieces of the lists of a JSON object, decoded when they are asked for; see `json_walk`."""
 
 import gc
-import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import msgspec
+
+from glip_pl.data.formats.common.json_keys import RepeatedKeyError, read_json
 
 T = TypeVar("T")
 
@@ -30,13 +31,27 @@ class JsonPiece:
     start: int
     stop: int
 
-    def decode(self, decoder: "msgspec.json.Decoder[list[T]]") -> list[T] | None:
-        """Decode the entries into objects of one type; None where that is too strict for them."""
+    def decode(
+        self, decoder: "msgspec.json.Decoder[list[T]]", once: Sequence[str] = ()
+    ) -> list[T] | None:
+        """Decode the entries into objects of one type.
+
+        Args:
+            decoder: Decodes them, and of equal keys keeps the last.
+            once: Keys that no entry has more than once.
+
+        Returns:
+            None where the type is too strict for them, or such a key stands more often.
+        """
+        given = self._bytes()
         with _no_collection():
             try:
-                return decoder.decode(self._bytes())
+                entries = decoder.decode(given)
             except (msgspec.DecodeError, RecursionError):  # Wrong UTF-8 was refused before.
                 return None
+        if any(given.count(f'"{key}"'.encode()) > len(entries) for key in once):
+            return None
+        return entries
 
     def mentions(self, key: str) -> bool:
         """Whether a key, or a text like it, is anywhere in the entries."""
@@ -46,12 +61,16 @@ class JsonPiece:
         """Decode the entries, whatever they are.
 
         Raises:
-            ValueError: They are no JSON, or nested too deep.
+            ValueError: They are no JSON, nested too deep, or have two values of one key.
         """
         with _no_collection():
             try:
-                held: list[Any] = json.loads(self._bytes())
+                held: list[Any] = read_json(self._bytes())
                 return held
+            except RepeatedKeyError as error:
+                raise ValueError(
+                    f"cannot read the annotation file {str(self.path)!r}: {error}; keep one"
+                ) from None
             except (ValueError, RecursionError) as error:
                 what = getattr(error, "msg", error)
                 where = f"between bytes {self.start} and {self.stop}"

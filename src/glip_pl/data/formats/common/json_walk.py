@@ -18,6 +18,7 @@ from typing import BinaryIO
 import msgspec
 
 from glip_pl.data.formats.common.json_brackets import follow_brackets
+from glip_pl.data.formats.common.json_keys import repeated
 from glip_pl.data.formats.common.json_pieces import JsonDocument, JsonList, JsonPiece
 from glip_pl.data.formats.common.text_files import in_utf8
 
@@ -98,6 +99,7 @@ class _Walk:
         self._at += 1
         closed = self._next() == b"}"
         self._at += closed
+        passed = set[str]()
         while not closed:
             if self._next() != b'"':
                 raise self._error("Expecting property name enclosed in double quotes")
@@ -107,10 +109,14 @@ class _Walk:
             self._at += 1
             if self._next() == b"[":
                 self._at += 1
-                self._lists[key] = JsonList(list(self._pieces()))  # The last of equal keys counts.
+                if key in passed:
+                    raise repeated(key)
+                self._lists[key] = JsonList(list(self._pieces()))
+            elif key in self._lists:
+                raise repeated(key)
             else:
-                self._lists.pop(key, None)
                 self._value()
+            passed.add(key)
             mark = self._next()
             if mark not in (b",", b"}"):
                 raise self._error("Expecting ',' delimiter")

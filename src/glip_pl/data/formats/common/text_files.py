@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 
 import yaml
 
+from glip_pl.data.formats.common.json_keys import once
+
 # What stands in the place of bytes that are no UTF-8.
 REPLACED = "\ufffd"
 NOT_UTF8 = "it is not in UTF-8 and does not say in what else; save it as UTF-8"
@@ -118,11 +120,20 @@ def read_lines(file: Path) -> list[str]:
     return [line.strip() for line in read_text(file).splitlines() if line.strip()]
 
 
+class _Words(yaml.BaseLoader):
+    """Reads values as text, and refuses two of one key."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        held = super().construct_mapping(node, deep)
+        return held if len(held) == len(node.value) else once(self.construct_pairs(node, deep))
+
+
 def read_yaml_words(file: Path) -> Any:
     """Read a YAML file whose every value is text: a class called ``no`` is no ``False``.
 
     Raises:
-        ValueError: It cannot be read, is no YAML, or too large or deep for a description.
+        ValueError: It cannot be read, is no YAML, has two values of one key, or is too large or
+            deep for a description.
     """
     text = read_text(file)
     if len(text) > _LONGEST_YAML:
@@ -132,7 +143,7 @@ def read_yaml_words(file: Path) -> Any:
         )
     try:
         _refuse_aliases(text)
-        return yaml.load(text, Loader=yaml.BaseLoader)
+        return yaml.load(text, Loader=_Words)
     except RecursionError:
         raise ValueError(f"cannot read {str(file)!r}: its brackets are nested too deep") from None
     except (ValueError, yaml.YAMLError) as error:

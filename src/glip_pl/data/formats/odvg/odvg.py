@@ -22,6 +22,7 @@ from glip_pl.data.formats.common.caption_spans import phrase_of
 from glip_pl.data.formats.common.checks import note
 from glip_pl.data.formats.common.detection_sets import all_names
 from glip_pl.data.formats.common.image_files import place_images
+from glip_pl.data.formats.common.json_keys import read_json
 from glip_pl.data.formats.common.json_lines import first_object, json_lines
 from glip_pl.data.formats.common.paths import FolderFinder, ImageFolder, sources
 from glip_pl.data.formats.common.records import AnnotationSet, Format, Record, Splits
@@ -135,7 +136,7 @@ def _label_map(file: Path) -> dict[int, str]:
             "them beside it"
         )
     try:
-        labels = json.loads(maps[0].read_bytes())
+        labels = read_json(maps[0].read_bytes())
         return {int(i): checks.category_name({"name": name}) for i, name in labels.items()}
     except (OSError, *WRONG) as error:
         raise ValueError(

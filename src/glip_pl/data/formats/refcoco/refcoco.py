@@ -17,6 +17,7 @@ from glip_pl.data.formats.columns.builder import columns_of
 from glip_pl.data.formats.common.caption_spans import refuse_unlinked
 from glip_pl.data.formats.common.checks import note
 from glip_pl.data.formats.common.image_files import place_images
+from glip_pl.data.formats.common.json_keys import read_json
 from glip_pl.data.formats.common.paths import ImageFolder, reference_files
 from glip_pl.data.formats.common.records import Annotation, AnnotationSet, Format, Record
 from glip_pl.data.formats.common.values import WRONG
@@ -94,7 +95,7 @@ def _read_references(source: Path) -> list[Mapping[str, Any]]:
         references = read_plain_pickle(source)
     else:
         try:
-            references = json.loads(source.read_bytes())
+            references = read_json(source.read_bytes())
         except ValueError as error:
             raise ValueError(f"cannot read {str(source)!r}: {error}; download it anew") from error
     if not isinstance(references, list) or not all(isinstance(r, dict) for r in references):

@@ -14,6 +14,7 @@ from glip_pl.data.formats.common.text_files import NOT_UTF8, decode, is_readable
 from glip_pl.data.formats.common.values import is_true
 
 NO_XML = "picture without a readable XML"
+SEVERAL = "object with several names or boxes, of which one may be meant"
 _SIZE = ("height", "width")
 # The continuous box begins one pixel before the number of its first pixel.
 _SIDES = {"xmin": 1, "ymin": 1, "xmax": 0, "ymax": 0}
@@ -54,7 +55,9 @@ def read_pictures(folder: Path, ids: Iterable[str], problems: Problems) -> Itera
             name = _text(element, "name")
             corners = tuple(_corner(element, side, first) for side, first in _SIDES.items())
             difficult = is_true(_text(element, "difficult"))
-            if name:
+            if any(len(element.findall(tag)) > 1 for tag in ("name", "bndbox")):
+                note(problems, SEVERAL, f"{picture_id}: {name!r} at {list(corners)}")
+            elif name:
                 objects.append(VocObject(name, corners, difficult))
             else:
                 note(problems, NO_LABEL, f"{picture_id}: {list(corners)}")

@@ -1,12 +1,12 @@
 """The shards of a folder: which there are, of which split, and what ``info.json`` says of them."""
 
-import json
 import re
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from glip_pl.data.formats.common.json_keys import read_json
 from glip_pl.data.formats.common.records import AnnotationSet, Record
 from glip_pl.data.formats.common.values import WRONG
 
@@ -86,7 +86,7 @@ def read_info(root: Path) -> dict[str, tuple[dict[int, str], dict[int, str], int
                 _by_number(held["frequency"]),
                 int(held.get("records", 0)),
             )
-            for split, held in json.loads(file.read_bytes()).items()
+            for split, held in read_json(file.read_bytes()).items()
         }
     except WRONG as error:
         raise ValueError(f"cannot read {str(file)!r} ({error!r}); write the shards anew") from error

@@ -1,6 +1,5 @@
 """What shards have beside an image: its records as JSON, or the caption of somebody else's set."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from io import BytesIO
@@ -10,6 +9,7 @@ from glip_pl.data.annotations import Problems
 from glip_pl.data.formats.common.caption_spans import NO_CAPTION, SPAN_OUTSIDE, checked_spans
 from glip_pl.data.formats.common.checks import checked_box, note
 from glip_pl.data.formats.common.decoders import open_image
+from glip_pl.data.formats.common.json_keys import read_json
 from glip_pl.data.formats.common.records import Annotation, Record
 from glip_pl.data.formats.common.values import WRONG, size_of, texts
 
@@ -56,7 +56,7 @@ def sample_records(
         The records; those of other people's captions have the id `UNNUMBERED`.
     """
     try:
-        document = json.loads(texts.get("json", b"{}"))
+        document = read_json(texts.get("json", b"{}"))
         if "records" in document:
             records = _from_json(document, file_name)
         else:
