@@ -9,6 +9,7 @@ MM-Grounding-DINO (https://arxiv.org/abs/2401.02361) and of LLMDet (https://arxi
 Boxes inside are (cx, cy, w, h) in fractions of the real image, so that padding moves none of them.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -96,36 +97,22 @@ class DinoFusion(FusionPlugin):
         self.checkpoint_layers = checkpoint_layers
         self.project_text = nn.Linear(d_text, d_model)
         self.level_embedding = nn.Embedding(num_levels, d_model)
-        self.exchange = nn.ModuleList(
-            BiAttention(
-                *(d_model, d_model),
-                d_attention=hidden // 2,
-                num_heads=num_heads // 2,
-                dropout=0.0,
-                drop_path=drop_path,
-                init_gate=1e-4,
-            )
-            for _ in range(num_layers)
+        exchange = {"d_attention": hidden // 2, "num_heads": num_heads // 2, "drop_path": drop_path}
+        exchange |= {"dropout": 0.0, "init_gate": 1e-4}
+        self.exchange = _stack(num_layers, BiAttention, d_model, d_model, **exchange)
+        self.phrases = _stack(
+            *(num_layers, PhraseLayer, d_model, num_heads // 2, hidden // 2), dropout=0.0
         )
-        self.phrases = nn.ModuleList(
-            PhraseLayer(d_model, num_heads // 2, hidden // 2, dropout=0.0)
-            for _ in range(num_layers)
-        )
-        places = {"num_levels": num_levels, "num_points": num_points}
-        self.cells = nn.ModuleList(
-            CellLayer(d_model, num_heads, hidden, **places, dropout=dropout)
-            for _ in range(num_layers)
-        )
+        widths = (d_model, num_heads, hidden)
+        places = {"num_levels": num_levels, "num_points": num_points, "dropout": dropout}
+        self.cells = _stack(num_layers, CellLayer, *widths, **places)
         self.proposal = nn.Linear(d_model, d_model)
         self.proposal_norm = nn.LayerNorm(d_model)
         self.content = nn.Embedding(num_queries, d_model)
         self.box_position = nn.Sequential(
             nn.Linear(2 * d_model, d_model), nn.ReLU(), nn.Linear(d_model, d_model)
         )
-        self.decoder = nn.ModuleList(
-            QueryLayer(d_model, num_heads, hidden, **places, dropout=dropout)
-            for _ in range(num_layers)
-        )
+        self.decoder = _stack(num_layers, QueryLayer, *widths, **places)
         self.decoder_norm = nn.LayerNorm(d_model)
         self.head = RefinementHead(d_model, num_layers, scale=scale, bias=bias, shared=shared_boxes)
 
@@ -253,3 +240,10 @@ class DinoFusion(FusionPlugin):
         everywhere else. So their boxes depend on the padding; here they do not.
         """
         return interleaved_sines(boxes, self.d_model // 2, SLOW)
+
+
+def _stack(
+    count: int, layer: Callable[..., nn.Module], *widths: int, **options: float
+) -> nn.ModuleList:
+    """Build equal layers, each with weights of its own."""
+    return nn.ModuleList(layer(*widths, **options) for _ in range(count))

@@ -1,6 +1,17 @@
 """Faults of machines, runs and inputs, injected one by one; see `scripts/inject_faults.py`."""
 
-from faults import cluster, inputs, loaders, memory, resume, runs, sets
+from faults import cluster, downloads, inputs, loaders, memory, resume, runs, sets, weights
 from faults.bench import FAULTS
 
-__all__ = ["FAULTS", "cluster", "inputs", "loaders", "memory", "resume", "runs", "sets"]
+__all__ = [
+    "FAULTS",
+    "cluster",
+    "downloads",
+    "inputs",
+    "loaders",
+    "memory",
+    "resume",
+    "runs",
+    "sets",
+    "weights",
+]

@@ -1,10 +1,7 @@
 """Inputs that could hurt: pictures, prompts, options, weights and downloads."""
 
-import http.server
 import json
 import os
-import threading
-import zipfile
 from pathlib import Path
 
 from PIL import Image
@@ -13,7 +10,7 @@ from faults.bench import Bench, Ended, expect, fault, run
 from faults.loaders import small_disk
 from faults.made_up import write_image, write_set, write_splits
 from faults.memory import peak
-from faults.runs import predict
+from faults.weights import predict
 
 
 @fault("predict --output of the folder that holds the pictures")
@@ -152,70 +149,6 @@ def full_disk_of_predict(bench: Bench) -> str:
     return predict(
         bench, bench.trained, f"--image={folder}", f"--output={place}", before=full
     ).refused("No space left on device")
-
-
-def _served(content: bytes) -> http.server.ThreadingHTTPServer:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
-
-
-@fault("a server that answers with a web page in the place of a zip file")
-def web_page_for_a_zip(bench: Bench) -> str:
-    """Download a page that asks to log in."""
-    page = b"<!DOCTYPE html><html><body>Please log in</body></html>"
-    return _fetch(bench, page).refused("web page")
-
-
-@fault("a zip file that needs a password")
-def encrypted_zip(bench: Bench) -> str:
-    """Download what cannot be opened."""
-    path = bench.fresh() / "a.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("a.txt", "secret")
-    content = bytearray(path.read_bytes())
-    for mark in (b"PK\x03\x04", b"PK\x01\x02"):  # Both headers say that it is encrypted.
-        at = content.index(mark) + (6 if mark.endswith(b"\x04") else 8)
-        content[at] |= 1
-    return _fetch(bench, bytes(content)).refused("password|encrypted")
-
-
-def _fetch(bench: Bench, content: bytes) -> Ended:
-    """Fetch a set whose one file, a zip, has this content."""
-    described, server = bench.fresh(), _served(content)
-    (described / "sources").mkdir()
-    source = {
-        **{"title": "A set", "about": "A set.", "licence": "none", "page": "none"},
-        **{"root": "none", "needs": ["a.txt"]},
-        "files": [
-            {
-                "url": f"http://127.0.0.1:{server.server_port}/a.zip",
-                "gives": "a.txt",
-                "size": "1 kB",
-            }
-        ],
-    }
-    (described / "sources/a_set.yaml").write_text(json.dumps(source))
-
-    def describe() -> None:
-        from glip_pl.configs import names
-
-        names.data_folder = lambda: described
-
-    ended = bench.glip("data", "fetch", "a_set", f"--root={bench.fresh()}", before=describe)
-    server.shutdown()
-    server.server_close()
-    return ended
 
 
 @fault("apostrophes, dollars and blanks in every setting of make")
