@@ -3,8 +3,10 @@ import torch
 from transformers import GroundingDinoConfig
 from transformers.models.grounding_dino import modeling_grounding_dino as oracle
 
-from glip_pl.layers.multiscale import CellGrid, DeformableAttention, sample_maps
-from glip_pl.layers.table_sampling import Table, sample_table
+from glip_pl.layers.map_sampling import Maps
+from glip_pl.layers.multiscale import CellGrid, DeformableAttention
+from glip_pl.layers.table_layout import Layout
+from glip_pl.layers.table_sampling import Table
 
 SIZES, STRIDES = ((4, 6), (2, 3), (1, 2)), (8, 16, 32)
 
@@ -64,63 +66,83 @@ def test_attention_is_that_of_transformers(coordinates, grad):
 
 def test_a_place_between_two_cells_reads_the_mean_of_both():
     values = torch.tensor([1.0, 3.0]).view(1, 2, 1)
-    table = Table.of(values, [(1, 2)], 1)
-    place = torch.tensor([0.5, 0.0]).view(1, 1, 1, 1, 1, 2)
+    x, y, weight = torch.tensor([0.5, 0.0, 1.0]).view(3, 1, 1, 1)
 
-    assert sample_table(table, place, torch.ones(1, 1, 1, 1, 1)).item() == 2.0
+    assert Table.of(values, Layout.of([(1, 2)], 1, 1)).sample(x, y, weight).item() == 2.0
 
 
 def test_half_a_cell_outside_a_place_reads_half_of_the_cell():
     values = torch.tensor([1.0, 3.0]).view(1, 2, 1)
-    table = Table.of(values, [(1, 2)], 1)
-    place = torch.tensor([-0.5, 0.0]).view(1, 1, 1, 1, 1, 2)
+    x, y, weight = torch.tensor([-0.5, 0.0, 1.0]).view(3, 1, 1, 1)
 
-    assert sample_table(table, place, torch.ones(1, 1, 1, 1, 1)).item() == 0.5
+    assert Table.of(values, Layout.of([(1, 2)], 1, 1)).sample(x, y, weight).item() == 0.5
+
+
+LAYOUT = Layout.of(SIZES, heads=4, points=2)
 
 
 def inputs():
     torch.manual_seed(1)
     values = torch.randn(2, 32, 8, dtype=torch.float64, requires_grad=True)
-    places = (torch.rand(2, 5, 4, 3, 2, 2, dtype=torch.float64) * 9 - 2).requires_grad_()
-    weights = torch.randn(2, 5, 4, 3, 2, dtype=torch.float64, requires_grad=True)
-    return values, places, weights
+    places = [
+        (torch.rand(2, 5, 24, dtype=torch.float64) * 9 - 2).requires_grad_() for _ in range(2)
+    ]
+    weights = torch.randn(2, 5, 24, dtype=torch.float64, requires_grad=True)
+    return values, *places, weights
 
 
-def test_gradients_are_those_of_grid_sample():
-    values, places, weights = inputs()
+@pytest.mark.parametrize("block", [2**17, 50])
+def test_values_and_gradients_are_those_of_grid_sample(block, monkeypatch):
+    monkeypatch.setattr("glip_pl.layers.table_sampling._BLOCK", block)
+    values, *looks = inputs()
+    lattice = grid()
     direction = torch.randn(2, 5, 8, dtype=torch.float64)
 
-    table = Table.of(values, SIZES, 4)
-    found = torch.autograd.grad(
-        (sample_table(table, places, weights) * direction).sum(), (values, places, weights)
-    )
+    found = Table.of(values, LAYOUT, lattice.real_sizes()).sample(*looks)
 
-    read = sample_maps(values, SIZES, places, weights)
-    expected = torch.autograd.grad((read * direction).sum(), (values, places, weights))
-    for got, wanted in zip(found, expected, strict=True):
+    expected = Maps(lattice.without_padding(values), SIZES, 4).sample(*looks)
+    torch.testing.assert_close(found, expected)
+    for got, wanted in zip(
+        *(torch.autograd.grad((x * direction).sum(), (values, *looks)) for x in (found, expected)),
+        strict=True,
+    ):
         torch.testing.assert_close(got, wanted)
 
 
 def test_many_blocks_give_what_one_gives(monkeypatch):
-    values, places, weights = (x.detach().float() for x in inputs())
-    table = Table.of(values, SIZES, 4)
+    values, *looks = (x.detach().float() for x in inputs())
+    table = Table.of(values, LAYOUT)
     with torch.no_grad():
-        whole = sample_table(table, places, weights)
+        whole = table.sample(*looks)
 
         monkeypatch.setattr("glip_pl.layers.table_sampling._BLOCK", 50)
 
-        torch.testing.assert_close(sample_table(table, places, weights), whole)
+        torch.testing.assert_close(table.sample(*looks), whole)
 
 
 def test_a_place_that_is_no_number_reads_no_foreign_memory():
-    values, places, weights = (x.detach().float() for x in inputs())
-    places[0, 0] = torch.nan
+    values, x, y, weights = (x.detach().float() for x in inputs())
+    x[0, 0] = torch.nan
 
     with torch.no_grad():
-        read = sample_table(Table.of(values, SIZES, 4), places, weights)
+        read = Table.of(values, LAYOUT).sample(x, y, weights)
 
     assert read[0, 0].isnan().all()
     assert read[0, 1:].isfinite().all()
+
+
+def test_places_at_and_beyond_every_edge_read_what_grid_sample_reads():
+    values, *_ = (x.detach() for x in inputs())
+    edges = torch.tensor([-9.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 9.0]).double()
+    x, y = (
+        e.flatten()[None, :, None].repeat(2, 1, 24)
+        for e in torch.meshgrid(edges, edges, indexing="ij")
+    )
+
+    with torch.no_grad():
+        read = Table.of(values, LAYOUT).sample(x, y, torch.ones_like(x))
+
+    torch.testing.assert_close(read, Maps(values, SIZES, 4).sample(x, y, torch.ones_like(x)))
 
 
 def test_padding_changes_no_place():

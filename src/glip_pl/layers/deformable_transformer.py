@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from glip_pl.layers.device import cpu_inference
 from glip_pl.layers.linear import linear
-from glip_pl.layers.multiscale import CellGrid, DeformableAttention
+from glip_pl.layers.multiscale import CellGrid, DeformableAttention, Scene
 from glip_pl.layers.transformer import Attention, Memory
 
 # Cells that pass the feed-forward network at a time where no gradient is needed: what lies between
@@ -71,7 +71,19 @@ class CellLayer(nn.Module):
             centres: Where each cell looks from, [B, N, 2], fractions of the real image.
             grid: Where the cells lie.
         """
-        read = self.attention(cells + position, centres, cells, grid)
+        scene = self.attention.prepare(cells, grid)
+        if not cpu_inference(cells):
+            return self._update(cells, position, centres, scene)
+        updated = torch.empty_like(cells)
+        for b in range(len(cells)):
+            image, one = scene.pick(b), slice(b, b + 1)
+            for start in range(0, cells.shape[1], _BLOCK):
+                some = one, slice(start, start + _BLOCK)
+                updated[some] = self._update(cells[some], position[some], centres[some], image)
+        return updated
+
+    def _update(self, cells: Tensor, position: Tensor, centres: Tensor, scene: Scene) -> Tensor:
+        read = self.attention.read(cells + position, centres, scene)
         updated: Tensor = self.feedforward(self.norm(cells + self.dropout(read)))
         return updated
 

@@ -32,17 +32,33 @@ def linear(layer: nn.Linear, x: Tensor, *, activation: Activation = "none") -> T
     Returns:
         [..., out_features], under autocast in its dtype.
     """
-    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-    if cpu_inference(x) and _has_fused(dtype):
-        with torch.autocast("cpu", enabled=False):
-            weight, bias = layer.weight.to(dtype), layer.bias.to(dtype)
-            # The operator that torch.compile turns a linear layer into.
-            fused: Tensor = torch.ops.mkldnn._linear_pointwise(
-                x.to(dtype), weight, bias, activation, [], "none"
-            )
-        return fused
+    if _fuses(x):
+        return _fused(x, layer.weight, layer.bias, activation)
     out: Tensor = layer(x)
     return _ACTIVATIONS[activation](out)
+
+
+def project(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Do what `linear` does with a weight [out_features, in_features] and its bias."""
+    return _fused(x, weight, bias, "none") if _fuses(x) else F.linear(x, weight, bias)
+
+
+def _fused(x: Tensor, weight: Tensor, bias: Tensor, activation: Activation) -> Tensor:
+    dtype = _dtype(x)
+    with torch.autocast("cpu", enabled=False):
+        # The operator that torch.compile turns a linear layer into.
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(
+            x.to(dtype), weight.to(dtype), bias.to(dtype), activation, [], "none"
+        )
+    return out
+
+
+def _fuses(x: Tensor) -> bool:
+    return cpu_inference(x) and _has_fused(_dtype(x))
+
+
+def _dtype(x: Tensor) -> torch.dtype:
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
 
 
 def _has_fused(dtype: torch.dtype) -> bool:

@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glip_pl.layers.device import all_real, on_cpu
+from glip_pl.layers.linear import linear, project
+from glip_pl.layers.map_sampling import Maps
 from glip_pl.layers.positions import cell_mask
 from glip_pl.layers.precision import at_least_fp32
-from glip_pl.layers.table_sampling import Table, sample_table
+from glip_pl.layers.table_layout import Layout
+from glip_pl.layers.table_sampling import Table
 from glip_pl.layers.transformer import refuse_uneven_heads
 
 
@@ -72,6 +74,19 @@ class CellGrid:
             cells = torch.stack([x, y], dim=-1).flatten(0, 1) + within
             points.append(cells / self.extent[:, None, level])
         return torch.cat(points, dim=1)
+
+    def real_sizes(self) -> list[list[tuple[int, int]]] | None:
+        """Count the real part of each level of each image in cells; None where nothing is padding.
+
+        A GPU would wait.
+        """
+        if self.whole:
+            return None
+        return [[(int(h), int(w)) for w, h in image] for image in self.extent.tolist()]
+
+    def without_padding(self, values: Tensor) -> Tensor:
+        """Put zeros where values [B, N, d] are padding."""
+        return values if self.whole else values.masked_fill(~self.mask[..., None], 0.0)
 
     def levels(self) -> Tensor:
         """Name the level of every cell, [N]."""
@@ -136,53 +151,72 @@ class DeformableAttention(nn.Module):
         Returns:
             [B, Q, d_model].
         """
-        values = self.value(cells)
-        if not grid.whole:
-            values = values.masked_fill(~grid.mask[..., None], 0.0)
-        offsets, weights = self._looks(query, len(grid.sizes))
-        extent = grid.extent[:, None, None, :, None]  # [B, 1, 1, L, 1, 2]
-        around = reference[:, :, None, None, None]
-        if reference.shape[-1] == 4:
-            offsets = offsets * (around[..., 2:] * extent * (0.5 / self.num_points))
-        places = torch.addcmul(offsets - 0.5, around[..., :2], extent)
+        return self.read(query, reference, self.prepare(cells, grid))
+
+    def prepare(self, cells: Tensor, grid: CellGrid) -> "Scene":
+        """Do what is the same for all queries of some cells [B, N, d_model]; see `forward`."""
+        values, levels = linear(self.value, cells), len(grid.sizes)
+        extent = grid.extent[:, None, None, :, None].expand(
+            -1, -1, self.num_heads, -1, self.num_points, -1
+        )
         if on_cpu(values) and not torch.compiler.is_compiling():
-            read = sample_table(Table.of(values, grid.sizes, self.num_heads), places, weights)
+            layout = Layout.of(grid.sizes, self.num_heads, self.num_points)
+            maps: Table | Maps = Table.of(values, layout, grid.real_sizes())
         else:
-            read = sample_maps(values, grid.sizes, places, weights)
-        updated: Tensor = self.out(read)
-        return updated
+            maps = Maps(grid.without_padding(values), grid.sizes, self.num_heads)
+        return Scene(maps, extent.flatten(2, 4).unbind(-1), *self._projection(levels))
 
-    def _looks(self, query: Tensor, levels: int) -> tuple[Tensor, Tensor]:
-        """Where each head looks, [B, Q, heads, L, points, 2], and how much each place counts."""
-        shape = (*query.shape[:2], self.num_heads, self.num_levels, self.num_points)
-        offsets = at_least_fp32(self.offsets(query)).view(*shape, 2)[:, :, :, :levels]
-        scores = at_least_fp32(self.weights(query)).view(shape)[:, :, :, :levels]
-        return offsets, scores.flatten(3).softmax(-1).view_as(scores)
+    def read(self, query: Tensor, reference: Tensor, scene: "Scene") -> Tensor:
+        """Read a scene for every query [B, Q, d_model], to the same; see `forward`."""
+        looks = at_least_fp32(project(query, scene.weight, scene.bias))
+        x, y, scores = looks.chunk(3, -1)
+        placed = []
+        for axis, offsets in enumerate((x, y)):
+            extent, centre = scene.extent[axis], reference[..., axis : axis + 1]
+            if reference.shape[-1] == 4:
+                side = reference[..., axis + 2 : axis + 3]
+                offsets = offsets * (side * extent * (0.5 / self.num_points))
+            placed.append(torch.addcmul(offsets, centre, extent).sub_(0.5))
+        of_heads = scores.reshape(*scores.shape[:2], self.num_heads, -1)
+        weights = of_heads.softmax(-1).flatten(2)
+        return linear(self.out, scene.maps.sample(placed[0], placed[1], weights))
+
+    def _projection(self, levels: int) -> tuple[Tensor, Tensor]:
+        """Put the layers for x, y and scores of these levels one below the other, [3 P, d]."""
+        places = self.num_heads, self.num_levels, self.num_points
+        weight, bias = (
+            torch.cat(
+                [
+                    offsets.view(*places, 2, -1)[:, :levels].movedim(3, 0).flatten(0, 3),
+                    scores.view(*places, -1)[:, :levels].flatten(0, 2),
+                ]
+            )
+            for offsets, scores in (
+                (self.offsets.weight, self.weights.weight),
+                (self.offsets.bias, self.weights.bias),
+            )
+        )
+        return weight, bias.flatten()
 
 
-def sample_maps(
-    values: Tensor, sizes: Sequence[tuple[int, int]], places: Tensor, weights: Tensor
-) -> Tensor:
-    """Compute what `sample_table` does by `grid_sample`, for any device.
+@dataclass(frozen=True)
+class Scene:
+    """What queries read, and how they are turned into P = heads * L * points places and weights.
 
-    Args:
-        values: Cells, [B, N, d].
-        sizes: (height, width) of each level in cells.
-        places: (x, y) in cells, [B, Q, heads, L, points, 2].
-        weights: [B, Q, heads, L, points].
+    Attributes:
+        maps: The projected cells.
+        extent: Width and height of the real part of the level of each place, each [B, 1, P].
+        weight: Query to x, y and score of each place, [3 P, d_model].
+        bias: Likewise, [3 P].
     """
-    batch, queries, heads = weights.shape[:3]
-    parts = torch.split(values, [height * width for height, width in sizes], dim=1)
-    read = values.new_zeros(batch * heads, values.shape[-1] // heads, queries)
-    for level, ((height, width), part) in enumerate(zip(sizes, parts, strict=True)):
-        maps = part.reshape(*part.shape[:2], heads, -1).permute(0, 2, 3, 1).flatten(0, 1)
-        x, y = places[:, :, :, level].unbind(-1)
-        where = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], -1)
-        sampled = F.grid_sample(
-            maps.reshape(*maps.shape[:2], height, width),
-            where.transpose(1, 2).flatten(0, 1).to(values.dtype),
-            align_corners=False,
-        )  # [B * heads, a, Q, points]
-        share = weights[:, :, :, level].transpose(1, 2).flatten(0, 1).to(values.dtype)
-        read = read + (sampled * share[:, None]).sum(-1)
-    return read.view(batch, -1, queries).transpose(1, 2)
+
+    maps: Table | Maps
+    extent: tuple[Tensor, ...]
+    weight: Tensor
+    bias: Tensor
+
+    def pick(self, image: int) -> "Scene":
+        """Return the scene of one image of the batch."""
+        one = slice(image, image + 1)
+        extent = tuple(x[one] for x in self.extent)
+        return Scene(self.maps.pick(image), extent, self.weight, self.bias)
