@@ -48,7 +48,7 @@ def label(
     tile: int | None = None,
     every: int = 1,
     shard_size: int = 1000,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     num_workers: int | None = None,
     rank: int | None = None,
     world: int | None = None,
@@ -95,7 +95,7 @@ def label(
         tile: Look for small objects in windows of so many pixels, too.
         every: Of a video, label every so manieth frame.
         shard_size: Images of a shard; a tar file and a video are one each.
-        batch_size: Images at a time.
+        batch_size: Images at a time; more of small ones by default.
         num_workers: Processes that read images; one per core by default.
         rank: Number of this process, from 0.
         world: How many processes there are.

@@ -36,7 +36,7 @@ def predict(
     tile: int | None = None,
     output: str = "runs/predict",
     pictures: bool | None = None,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     num_workers: int | None = None,
     device: str = "auto",
     precision: Literal["fp32", "bf16"] = "fp32",
@@ -73,7 +73,7 @@ def predict(
         tile: Look for small objects in windows of so many pixels, too.
         output: Folder for the pictures and predictions.json.
         pictures: Draw the boxes; by default for up to 300 files.
-        batch_size: Images at a time.
+        batch_size: Images at a time; more of small ones by default.
         num_workers: Processes that read images; by default none for a few files.
         device: "auto", "cpu" or "cuda".
         precision: "fp32", or "bf16" for speed: scores move by a hundredth or so.

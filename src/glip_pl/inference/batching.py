@@ -14,6 +14,10 @@ from glip_pl.prompts.tokens import Tokenizer
 from glip_pl.structures import Batch, Sample
 from glip_pl.system.image_size import PAD_MULTIPLE, keep_ratio_size
 
+# Images of a batch where nobody says how many: so many pixels of them, within bounds.
+_PIXELS = 2**19
+FEWEST, MOST = 8, 32
+
 
 @dataclass(frozen=True)
 class View:
@@ -41,12 +45,17 @@ class View:
 
 
 def group(
-    views: Sequence[View], prompts: Sequence[CompiledPrompt], batch_size: int
+    views: Sequence[View], prompts: Sequence[CompiledPrompt], batch_size: int | None
 ) -> list[list[int]]:
     """Cut images into batches in which each is computed as if it were alone.
 
     A batch has one padded shape and one number of chunks. It is sorted by the number of tokens,
     since padded tokens make attention slower.
+
+    Args:
+        views: The images.
+        prompts: What to look for in each.
+        batch_size: Images at a time; None takes more of small ones.
 
     Returns:
         Positions of the images, batch by batch.
@@ -56,11 +65,20 @@ def group(
         alike[(view.padded_size, len(prompt.chunks))].append(k)
     batches = []
     for members in alike.values():
+        size = batch_size or _batch_size(views[members[0]].padded_size)
         ordered = sorted(members, key=lambda k: prompts[k].report.token_counts)
-        batches += [
-            ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)
-        ]
+        batches += [ordered[start : start + size] for start in range(0, len(ordered), size)]
     return batches
+
+
+def _batch_size(padded_size: tuple[int, int]) -> int:
+    """Return how many images of a size, (height, width), are computed at a time.
+
+    Each operator of a network costs some microseconds however little it has to do: small images
+    share them.
+    """
+    height, width = padded_size
+    return min(max(FEWEST, _PIXELS // (height * width)), MOST)
 
 
 def batch_of(

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from glip_pl.inference.batching import View
+from glip_pl.inference.batching import MOST, View
 from glip_pl.inference.options import Options, check_batch_size
 from glip_pl.inference.pixels import as_pixels
 from glip_pl.inference.predictor import Predictor
@@ -46,7 +46,7 @@ def detections(
     prompts: Sequence[CompiledPrompt],
     options: Options,
     *,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     num_workers: int | None = None,
 ) -> Iterator[Result | Failure]:
     """Detect in image files, in order.
@@ -56,7 +56,7 @@ def detections(
         paths: The files; they may lie in tar files.
         prompts: What to look for in each.
         options: Which boxes are kept.
-        batch_size: Images at a time.
+        batch_size: Images at a time; None takes more of small ones.
         num_workers: Processes that read; None takes none for a few files, else one per core.
 
     Yields:
@@ -70,7 +70,7 @@ def detections(
         raise ValueError(f"num_workers={num_workers} must be 0 or a positive number")
     sizes = None if options.tile else model.network.sizes(options)
     decoded = zip(paths, prompts, _decoded(paths, sizes, num_workers), strict=True)
-    for window in _cut(decoded, batch_size * _WINDOW):
+    for window in _cut(decoded, batch_size * _WINDOW if batch_size else 2 * MOST):
         good = [(path, prompt, seen) for path, prompt, seen in window if not isinstance(seen, str)]
         seen = [image for _, _, image in good]
         asked = [prompt for _, prompt, _ in good]

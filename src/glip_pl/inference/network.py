@@ -61,7 +61,7 @@ class Network:
         images: Sequence[np.ndarray],
         prompts: Sequence[CompiledPrompt],
         options: Options,
-        batch_size: int,
+        batch_size: int | None,
     ) -> list[Detections]:
         """Detect in images, uint8 [H, W, 3] each, what the prompt of each names.
 
@@ -82,11 +82,11 @@ class Network:
         ]
         asked = [p for p, cut in zip(prompts, places, strict=True) for _ in cut]
         found = self._raw(views, asked, options, batch_size)
-        joined, start = [], 0
+        joined, start, thresholds = [], 0, self._thresholds(prompts, options)
         for prompt, cut in zip(prompts, places, strict=True):
             parts = found[start : start + len(cut)]
             whole = parts[0] if len(cut) == 1 else merge(parts, cut, options.nms_iou)
-            joined.append(self._chosen(whole, prompt, options))
+            joined.append(_chosen(whole, thresholds[id(prompt)], options))
             start += len(cut)
         return joined
 
@@ -95,11 +95,12 @@ class Network:
         views: Sequence[View],
         prompts: Sequence[CompiledPrompt],
         options: Options,
-        batch_size: int,
+        batch_size: int | None,
     ) -> list[Detections]:
         """Detect in images that were resized before, each as a whole."""
         found = self._raw(views, prompts, options, batch_size)
-        return [self._chosen(f, p, options) for f, p in zip(found, prompts, strict=True)]
+        thresholds = self._thresholds(prompts, options)
+        return [_chosen(f, thresholds[id(p)], options) for f, p in zip(found, prompts, strict=True)]
 
     def detect_encoded(
         self,
@@ -111,7 +112,7 @@ class Network:
         """Detect in an image that was encoded before."""
         with self.computing():
             found = self._detect_batch([view], [prompt], options, image)
-        return self._chosen(found[0], prompt, options)
+        return _chosen(found[0], self.thresholds(prompt, options), options)
 
     @contextmanager
     def computing(self) -> Iterator[None]:
@@ -132,7 +133,7 @@ class Network:
         views: Sequence[View],
         prompts: Sequence[CompiledPrompt],
         options: Options,
-        batch_size: int,
+        batch_size: int | None,
     ) -> list[Detections]:
         found: dict[int, Detections] = {}
         with self.computing():
@@ -151,9 +152,8 @@ class Network:
         batch = self.batch_of(views, prompts)
         if image is None:
             image = self.model.encode_image(batch.images, batch.mask)
-        # Most often all ask the same.
-        distinct = {id(prompt): prompt for prompt in prompts}.values()
-        least = torch.stack([self.thresholds(p, options).min() for p in distinct]).min()
+        of_prompts = self._thresholds(prompts, options).values()
+        least = torch.stack([of_names.min() for of_names in of_prompts]).min()
         postprocess = options.postprocess(least[None])
         found = [
             settle(f.to("cpu"), prompt.answers, nms_iou=options.nms_iou)
@@ -182,6 +182,11 @@ class Network:
         """Return the least score of each name of a prompt, [K]."""
         return options.thresholds(prompt.names, self.about.thresholds)
 
+    def _thresholds(self, prompts: Sequence[CompiledPrompt], options: Options) -> dict[int, Tensor]:
+        """Return the thresholds of each prompt by its identity; most often all are the same one."""
+        distinct = {id(prompt): prompt for prompt in prompts}
+        return {key: self.thresholds(prompt, options) for key, prompt in distinct.items()}
+
     def _others(self, prompt: CompiledPrompt) -> CompiledPrompt | None:
         """Compile the names of the training data that a prompt does not have."""
         if not self.about.class_names:
@@ -193,15 +198,15 @@ class Network:
         others = [name for name in self.about.class_names if name.lower() not in named]
         return compile_names(others, self.model.text.tokenizer) if others else None
 
-    def _chosen(self, found: Detections, prompt: CompiledPrompt, options: Options) -> Detections:
-        """Keep what is above its name's threshold, and one name for a thing where asked."""
-        thresholds = self.thresholds(prompt, options)
-        # The unknown, -1, was judged when it was found.
-        least = torch.where(found.phrases < 0, 0.0, thresholds[found.phrases.clamp(min=0)])
-        found = found.select(found.scores >= least)
-        if options.best_only:
-            found = found.best_of_each_place()
-        return found.select(slice(options.max_detections))
+
+def _chosen(found: Detections, thresholds: Tensor, options: Options) -> Detections:
+    """Keep what is above its name's threshold, [K], and one name for a thing where asked."""
+    # The unknown, -1, was judged when it was found.
+    least = torch.where(found.phrases < 0, 0.0, thresholds[found.phrases.clamp(min=0)])
+    found = found.select(found.scores >= least)
+    if options.best_only:
+        found = found.best_of_each_place()
+    return found.select(slice(options.max_detections))
 
 
 def _with_unknown(named: Detections, known: Detections, thresholds: Tensor) -> Detections:

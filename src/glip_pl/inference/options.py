@@ -88,11 +88,13 @@ class Options:
 
 
 def check_batch_size(batch_size: Any) -> None:
-    """Refuse what is no number of images.
+    """Refuse what is no number of images; None leaves it to their size.
 
     Raises:
         ValueError: It is none.
     """
+    if batch_size is None:
+        return
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size={batch_size!r} must be a positive whole number")
 

@@ -92,16 +92,10 @@ class PostProcess:
             # √(phrase score · centerness), the geometric mean, ranks boxes: FCOS, and GLIP after.
             ranked = (scores * output.centerness[b].float().sigmoid()[:, None]).sqrt()
         ranked = ranked.masked_fill(scores <= self.score_threshold, -1.0)
-        num_phrases, start = scores.shape[1], 0
-        kept = []
-        for size in output.level_sizes:
-            level = ranked[start : start + size].flatten()
-            (above,) = (level >= 0).nonzero(as_tuple=True)
-            if len(above) > self.candidates_per_level:  # Few images have so many.
-                above = level.topk(self.candidates_per_level).indices
-            kept.append(above + start * num_phrases)
-            start += size
-        pairs = torch.cat(kept)
+        num_phrases = scores.shape[1]
+        (pairs,) = (ranked.flatten() >= 0).nonzero(as_tuple=True)
+        if len(pairs) > self.candidates_per_level:  # Few images have so many.
+            pairs = self._candidates(ranked, output.level_sizes)
         region, phrase = pairs // num_phrases, named[pairs % num_phrases]
         score = ranked.flatten()[pairs]
         boxes = clip(output.boxes[b, region].float(), question.size)
@@ -109,3 +103,15 @@ class PostProcess:
         return Detections(
             rescale(boxes[keep], question.size, question.original_size), score[keep], phrase[keep]
         )
+
+    def _candidates(self, ranked: Tensor, level_sizes: Sequence[int]) -> Tensor:
+        """Return which pairs of region and phrase, [N, K] laid flat, enter NMS, level by level."""
+        num_phrases, start, kept = ranked.shape[1], 0, []
+        for size in level_sizes:
+            level = ranked[start : start + size].flatten()
+            (above,) = (level >= 0).nonzero(as_tuple=True)
+            if len(above) > self.candidates_per_level:
+                above = level.topk(self.candidates_per_level).indices
+            kept.append(above + start * num_phrases)
+            start += size
+        return torch.cat(kept)

@@ -10,7 +10,7 @@ from torch import Tensor
 from glip_pl.data.collate import pad_images
 from glip_pl.fusion import TextFeatures
 from glip_pl.inference.asked import PromptLike
-from glip_pl.inference.batching import View
+from glip_pl.inference.batching import FEWEST, View
 from glip_pl.inference.encoded import EncodedImage, all_listed, loader
 from glip_pl.inference.network import Precision
 from glip_pl.inference.opened import OpenedModel
@@ -74,7 +74,7 @@ class Predictor(OpenedModel):
         max_side: int | None = None,
         tile: int | None = None,
         overlap: float = 0.2,
-        batch_size: int = 8,
+        batch_size: int | None = None,
         urls: bool = False,
     ) -> list[Result]:
         """Detect in images what a prompt names.
@@ -96,7 +96,7 @@ class Predictor(OpenedModel):
             max_side: Bound of the longer side.
             tile: Side of windows for small objects, in pixels of the image.
             overlap: What windows share.
-            batch_size: Images at a time.
+            batch_size: Images at a time; by default 8, and up to 32 small ones.
             urls: Whether URLs may be fetched.
 
         Returns:
@@ -140,7 +140,7 @@ class Predictor(OpenedModel):
         *,
         caption: bool = False,
         every: int = 1,
-        batch_size: int = 8,
+        batch_size: int | None = None,
         options: Options | None = None,
     ) -> Iterator[tuple[np.ndarray, Result]]:
         """Detect in the frames of a video, in order.
@@ -150,7 +150,7 @@ class Predictor(OpenedModel):
             prompt: As for `predict`.
             caption: As for `predict`.
             every: Look at every so manieth frame only.
-            batch_size: Frames at a time.
+            batch_size: Frames at a time; 8 by default.
             options: What `predict` takes one by one.
 
         Returns:
@@ -163,7 +163,7 @@ class Predictor(OpenedModel):
         check_batch_size(batch_size)
         (asked,) = self.prompts(prompt, 1, caption)
         shown = frames(video, every=every)
-        groups = iter(lambda: list(islice(shown, batch_size)), [])
+        groups = iter(lambda: list(islice(shown, batch_size or FEWEST)), [])
         chosen = check_options(options)
         return (pair for group in groups for pair in self._of_frames(group, asked, chosen))
 

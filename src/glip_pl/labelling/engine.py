@@ -59,7 +59,7 @@ class Engine:
         task: What to look for in each, and what to write of it.
         options: Which boxes are kept.
         output: Folder of the results.
-        batch_size: Images at a time.
+        batch_size: Images at a time; None takes more of small ones.
         num_workers: Processes that read images; None chooses.
         every: Of a video, every so manieth frame is labelled.
     """
@@ -68,7 +68,7 @@ class Engine:
     task: LabelTask
     options: Options
     output: Path
-    batch_size: int = 8
+    batch_size: int | None = None
     num_workers: int | None = None
     every: int = 1
 

@@ -40,7 +40,7 @@ class ShardLabeller:
 
 
 def open_engine(
-    weights: str, prompt: str, output: Path, options: Options, device: str, batch_size: int
+    weights: str, prompt: str, output: Path, options: Options, device: str, batch_size: int | None
 ) -> Engine:
     """Open a model to label with; it reads images in its own process."""
     model = load(weights, device=device)
@@ -57,7 +57,7 @@ def label_on_ray(
     actors: int = 1,
     gpus: float = 0,
     shard_size: int = 1000,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     options: Options | None = None,
 ) -> list[dict[str, Any]]:
     """Label images by actors of Ray, each with a model, and return a row per shard.
@@ -72,7 +72,7 @@ def label_on_ray(
         actors: How many label at a time.
         gpus: GPUs of each; 0 computes on a core.
         shard_size: Images of a shard.
-        batch_size: Images at a time.
+        batch_size: Images at a time; None takes more of small ones.
         options: What `predict` takes one by one.
 
     Raises:

@@ -47,20 +47,25 @@ def attend_in_blocks(
     updated, exact = torch.empty_like(image), at_least_fp32(shift)
     pooled = exact.new_zeros(batch, heads, tokens, width)
     total = exact.new_zeros(batch, heads, tokens, 1)
-    for b in range(batch):
-        real = slice(None) if all_real(text_mask[b]) else text_mask[b]
-        seen = None if image_mask is None or all_real(image_mask[b]) else image_mask[b]
-        shares = _attend_image(
-            *(image[b], folded[b][:, real], shift[b][:, real], values[b][:, real]),
-            *(seen, updated[b]),
+    unpadded = all_real(text_mask) and (image_mask is None or all_real(image_mask))
+    # Images of few scores fill a block together; one that leaves tokens out stands alone.
+    step = max(1, _BLOCK // (image.shape[1] * heads * tokens)) if unpadded else 1
+    for first in range(0, batch, step):
+        some = slice(first, first + step)
+        real = slice(None) if all_real(text_mask[some]) else text_mask[first]
+        seen = None if image_mask is None or all_real(image_mask[some]) else image_mask[some]
+        shares = _attend_images(
+            *(image[some], folded[some][:, :, real]),
+            *(shift[some][..., real], values[some][:, :, real]),
+            *(seen, updated[some]),
         )
         if shares is None:
             return None
-        pooled[b][:, real], total[b][:, real] = shares
+        pooled[some][:, :, real], total[some][:, :, real] = shares
     return updated, pooled, total
 
 
-def _attend_image(
+def _attend_images(
     image: Tensor,
     folded: Tensor,
     shift: Tensor,
@@ -68,30 +73,32 @@ def _attend_image(
     seen: Tensor | None,
     out: Tensor,
 ) -> tuple[Tensor, Tensor] | None:
-    """Attend in one image, without padded tokens; write the updated positions [N, d] to `out`.
+    """Attend in images without padded tokens; write the updated positions [B, N, d] to `out`.
 
     Returns:
-        Each token's mean of the positions that are seen, [H, M, d], and ones, [H, M, 1].
+        Each token's mean of the positions that are seen, [B, H, M, d], and ones, [B, H, M, 1].
     """
-    heads, tokens, width = folded.shape
-    query, value = folded.flatten(0, 1).T, values.flatten(0, 1)
-    total = at_least_fp32(shift).new_zeros(heads, tokens, 1)
-    pooled = total.new_zeros(heads * tokens, width)
+    batch, heads, tokens, width = folded.shape
+    query, value = folded.flatten(1, 2).transpose(1, 2), values.flatten(1, 2)
+    total = at_least_fp32(shift).new_zeros(batch, heads, tokens, 1)
+    pooled = total.new_zeros(batch, heads * tokens, width)
     least = total.new_tensor(torch.inf)
-    sample = torch.addmm(shift.flatten(), image[::_SAMPLED], query).view(-1, heads, tokens)
-    offset = (shift - sample.amax((0, 2))[:, None]).flatten()
-    step = max(1, _BLOCK // (heads * tokens))
-    for first in range(0, len(image), step):
-        some = slice(first, first + step)
-        scores = torch.addmm(offset, image[some], query).view(-1, heads, tokens)
-        weights = scores.exp_()
-        of_cell = weights.sum(2, keepdim=True)
+    sample = torch.baddbmm(shift.flatten(1)[:, None], image[:, ::_SAMPLED], query)
+    largest = sample.view(batch, -1, heads, tokens).amax((1, 3))  # [B, H]
+    offset = (shift - largest[..., None]).flatten(1)[:, None]
+    step = max(1, _BLOCK // (batch * heads * tokens))
+    for first in range(0, image.shape[1], step):
+        some = image[:, first : first + step]
+        weights = torch.baddbmm(offset, some, query).exp_().view(batch, -1, heads, tokens)
+        of_cell = weights.sum(3, keepdim=True)
         least = torch.minimum(least, of_cell.amin())
-        to_text = weights if seen is None else weights * seen[some, None, None]
-        total += to_text.sum(0)[..., None]
-        pooled += to_text.flatten(1).T @ image[some]
+        to_text = weights
+        if seen is not None:
+            to_text = weights * seen[:, first : first + step, None, None]
+        total += to_text.sum(1)[..., None]
+        pooled += to_text.flatten(2).transpose(1, 2) @ some
         weights *= of_cell.reciprocal()
-        torch.addmm(image[some], weights.flatten(1), value, out=out[some])
+        torch.baddbmm(some, weights.flatten(2), value, out=out[:, first : first + step])
     if torch.minimum(least, total.amin()) < _VANISHED or not total.isfinite().all():
         return None
-    return pooled.view(heads, tokens, width) / total, torch.ones_like(total)
+    return pooled.view_as(folded) / total, torch.ones_like(total)

@@ -147,15 +147,16 @@ def window_places(maps: Sequence[Tensor], chosen: Sequence[int], stride: int) ->
     places = []
     for m in chosen:
         (batch, _, height, width), device = maps[m].shape, maps[m].device
-        grid = torch.cartesian_prod(
-            torch.arange(batch, device=device) * ((height + 2) * (width + 2)) + firsts[m],
-            torch.arange(0, height, stride, device=device),
-            torch.arange(0, width, stride, device=device),
-        )
+        rows = torch.arange(0, height, stride, dtype=torch.int32, device=device)
+        columns = torch.arange(0, width, stride, dtype=torch.int32, device=device)
+        images = torch.arange(batch, dtype=torch.int32, device=device)
         # Filled in, not copied from the host: a GPU would wait for the copy.
-        size = torch.cat([torch.full_like(grid[:, :1], side) for side in (height, width)], 1)
-        places.append(torch.cat([grid[:, 1:], size, grid[:, :1]], 1))
-    return torch.cat(places).int()
+        of_map = rows.new_empty(batch, len(rows), len(columns), 5)
+        of_map[..., 0], of_map[..., 1] = rows[:, None], columns
+        of_map[..., 2], of_map[..., 3] = height, width
+        of_map[..., 4] = (images * ((height + 2) * (width + 2)) + firsts[m])[:, None, None]
+        places.append(of_map.flatten(0, 2))
+    return torch.cat(places)
 
 
 def torchvision_conv2d(

@@ -23,47 +23,50 @@ class _Taps:
     """Where the taps of all outputs read, and with which weights.
 
     Positions are clamped to the ring of zero cells around the map, where they read what lies
-    outside: nothing. So no corner needs a test of its own.
+    outside: nothing. So no corner needs a test of its own. Outputs stand last, so that what is the
+    same for all taps of an output is read in a row.
 
     Attributes:
         rows: The four corners of each tap as rows of the table, int32 [n, 9, 4].
-        bilinear: Their weights before modulation, [n, 9, 4].
-        mask: Modulation, [n, 9].
-        y: Place of each tap between the upper and lower corners, in [0, 1], [n, 9].
+        bilinear: Their weights before modulation, four times [9, n].
+        mask: Modulation, [9, n].
+        y: Place of each tap between the upper and lower corners, in [0, 1], [9, n].
         x: The same between the left and right corners.
-        moves_y, moves_x: False where a tap is too far outside for its movement to matter.
+        moves_y, moves_x: False where a tap is too far outside for its movement to matter; None
+            where nobody asks for gradients.
     """
 
-    def __init__(self, offset: Tensor, mask: Tensor, places: Tensor) -> None:
-        row, column, height, width, first = places.T[..., None]  # each [n, 1]
-        around = torch.arange(-1, 2, device=offset.device)
-        step = torch.cartesian_prod(around, around)
-        move_y, move_x = offset.view(-1, TAPS, 2).unbind(-1)
-        top, self.y, self.moves_y = _bracket(row + step[:, 0] + move_y, height)
-        left, self.x, self.moves_x = _bracket(column + step[:, 1] + move_x, width)
-        self.mask = mask
+    def __init__(self, offset: Tensor, mask: Tensor, places: Tensor, *, gradients: bool) -> None:
+        row, column, height, width, first = places.T.contiguous()  # each [n]
+        around = torch.arange(-1, 2, dtype=places.dtype, device=offset.device)
+        step_y, step_x = torch.cartesian_prod(around, around).T[..., None]  # each [9, 1]
+        move_y, move_x = offset.T.contiguous().view(TAPS, 2, -1).unbind(1)
+        top, self.y, self.moves_y = _bracket(row + step_y + move_y, height, gradients)
+        left, self.x, self.moves_x = _bracket(column + step_x + move_x, width, gradients)
+        self.mask = mask.T.contiguous()
         up, before = 1 - self.y, 1 - self.x
-        self.bilinear = torch.stack(
-            [up * before, up * self.x, self.y * before, self.y * self.x], -1
-        )
+        self.bilinear = (up * before, up * self.x, self.y * before, self.y * self.x)
         pitch = width + 2
-        corner = (top + 1) * pitch + (left + 1) + first
+        # The ring's first row and column stand before the first cell.
+        corner = top * pitch + left + (first + pitch + 1)
         below = corner + pitch
-        self.rows = torch.stack([corner, corner + 1, below, below + 1], -1)
+        self.rows = _by_output(corner, corner + 1, below, below + 1)
 
     def weights(self, dtype: torch.dtype) -> Tensor:
         """Weights of the corners with the modulation, [n, 9, 4]."""
-        return (self.bilinear * self.mask[..., None]).to(dtype)
+        return _by_output(*((weight * self.mask).to(dtype) for weight in self.bilinear))
 
     def gradients(self, change: Tensor) -> tuple[Tensor, Tensor]:
         """From the gradient of `weights`, those of offset [n, 18] and modulation [n, 9]."""
-        change = change.to(self.mask.dtype)
-        modulation = (change * self.bilinear).sum(-1)
-        top_left, top_right, low_left, low_right = change.unbind(-1)
+        assert self.moves_y is not None
+        assert self.moves_x is not None
+        change = change.to(self.mask.dtype).flatten(1).T.contiguous().view(TAPS, 4, -1)
+        top_left, top_right, low_left, low_right = corners = change.unbind(1)
+        modulation = torch.stack([*map(torch.mul, corners, self.bilinear)]).sum(0)
         down = torch.lerp(low_left - top_left, low_right - top_right, self.x)
         right = torch.lerp(top_right - top_left, low_right - low_left, self.y)
-        moves = torch.stack([down * self.moves_y, right * self.moves_x], -1) * self.mask[..., None]
-        return moves.flatten(1), modulation
+        moves = torch.stack([down * self.moves_y, right * self.moves_x], 1) * self.mask[:, None]
+        return moves.flatten(0, 1).T, modulation.T
 
 
 def table_convolution(
@@ -100,7 +103,7 @@ def _operator(
 def _convolve(
     table: Tensor, offset: Tensor, mask: Tensor, kernel: Tensor, bias: Tensor, places: Tensor
 ) -> Tensor:
-    taps = _Taps(offset, mask, places)
+    taps = _Taps(offset, mask, places, gradients=False)
     rows, weights = taps.rows.view(-1, 4), taps.weights(table.dtype).view(-1, 4)
     out = table.new_empty(len(places), len(kernel))
     step = max(1, _BLOCK // (table.shape[1] * TAPS))
@@ -126,7 +129,7 @@ def table_convolution_backward(
 
     Of the gradient [n, C_o] of `table_convolution`; what was sampled there is sampled again.
     """
-    taps = _Taps(offset, mask, places)
+    taps = _Taps(offset, mask, places, gradients=True)
     weights = taps.weights(table.dtype)
     grad_kernel = torch.zeros_like(kernel, dtype=mask.dtype)
     grad_table, grad_weights = torch.zeros_like(table), torch.empty_like(weights)
@@ -174,7 +177,7 @@ def gathered_convolution(
 
     All outputs are sampled at once.
     """
-    taps = _Taps(offset, mask, places)
+    taps = _Taps(offset, mask, places, gradients=True)
     rows, weights = taps.rows.view(-1, 4), taps.weights(table.dtype).view(-1, 4)
     sampled = _weighted_rows(table, rows, weights).view(-1, kernel.shape[1])
     return torch.addmm(bias, sampled, kernel.T)
@@ -194,14 +197,24 @@ def _parts(places: Tensor, table: Tensor) -> list[tuple[slice, slice]]:
     return list(zip(outputs, rows, strict=True))
 
 
-def _bracket(position: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _bracket(
+    position: Tensor, size: Tensor, gradients: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Split coordinates into cell and way to the next cell, and tell whether moving matters."""
-    moves = (position >= -1) & (position < size)
+    moves = None
     # Beyond the ring a tap stands still, for autograd, too.
-    position = torch.where(moves, position, torch.minimum(position.detach().clamp(min=-1), size))
-    cell = torch.minimum(position.floor(), size - 1)
+    still = torch.minimum(position.detach().clamp(min=-1), size)
+    if gradients:
+        moves = (position >= -1) & (position < size)
+        still = torch.where(moves, position, still)
+    cell = torch.minimum(still.floor(), size - 1)
     # A position that is not a number gives a sample that is none, but must not give a row number.
-    return cell.nan_to_num(-1.0).int(), position - cell, moves
+    return cell.nan_to_num(-1.0).int(), still - cell, moves
+
+
+def _by_output(*corners: Tensor) -> Tensor:
+    """Four times [9, n] to [n, 9, 4]."""
+    return torch.stack([of_taps.T for of_taps in corners], -1)
 
 
 def _weighted_rows(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
