@@ -23,7 +23,7 @@ from glip_pl.data.shapes import ShapesBuilder
 
 TUTORIALS = sorted((ROOT / "docs/tutorials").glob("*.md"))
 HOWTO = sorted((ROOT / "docs/howto").glob("*.md"))
-NOT_RUN = {"several_gpus", "many_nodes", "export_and_serve"}
+NOT_RUN = {"several_gpus", "many_nodes", "export_and_serve", "sahi"}
 TO_READ = {"choose_a_checkpoint"}  # Without anything to run.
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.M | re.S)
 SMALL = ["--data.eval_transform.short_sides=[64]", "--data.eval_transform.max_side=96"]
