@@ -99,9 +99,11 @@ class Engine:
         progress = Progress(sum(len(shard.items) for shard in own))
         for shard in own:
             with shard_file(self.path_of(shard), heads[shard.number]) as add:
-                for item, found in self._found(shard):
+                for number, (item, found) in enumerate(self._found(shard)):
                     add(self._record(item, found))
                     progress.done += 1
+                    # Frames of a video are counted as they come.
+                    progress.images += number >= len(shard.items)
                     if isinstance(found, Failure):
                         progress.failures.append(found)
                     if isinstance(found, Skip):
