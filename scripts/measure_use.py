@@ -6,19 +6,27 @@ Nothing else may run on the machine meanwhile. Each part prints a line or two::
     python scripts/measure_use.py batches best.ckpt
     python scripts/measure_use.py label best.ckpt
     python scripts/measure_use.py runtime exported/
-    python scripts/measure_use.py server http://127.0.0.1:8000  # of a running `glip serve`
+    python scripts/measure_use.py server http://127.0.0.1:8000 --weights=best.ckpt
+
+The last one needs a `glip serve` of these weights that runs. Labelling with one process is held to
+one core, so that two of them may take twice as much.
 """
 
 import argparse
 import http.client
+import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -90,19 +98,42 @@ def label(weights: str, *, count: int = 2000) -> None:
         drawn = scenes(100)
         for k in range(count):
             drawn[k % len(drawn)].save(root / f"in/{k:05}.jpg")
+        rates = {}
         asked = [f"--images=[{root}/in]", f"--prompt={PROMPT}", f"--weights={weights}"]
         launcher = str(Path(sys.executable).parent / "torchrun")
-        for ranks, start in ((1, [sys.executable]), (2, [launcher, "--nproc_per_node=2"])):
+        for ranks in (1, 2):
+            start = [launcher, f"--nproc_per_node={ranks}"]
             command = [*start, "-m", "glip_pl", "label", *asked, f"--output={root}/out{ranks}"]
             begun = time.perf_counter()
-            subprocess.run(command, capture_output=True, check=True)
-            rate = count / (time.perf_counter() - begun)
-            print(f"label: {ranks} rank(s), {rate:.1f} images/s, the start included")
+            with _cores(ranks):
+                said = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+            whole = count / (time.perf_counter() - begun)
+            # As each process counts when it is done, from its first image on.
+            rates[ranks] = sum(map(float, re.findall(r" images, ([\d.]+) a second", said)))
+            print(
+                f"label: {ranks} rank(s), a core each: {rates[ranks]:.1f} images/s, "
+                f"{whole:.1f} with the start"
+            )
+        print(f"label: two ranks {rates[2] / rates[1]:.2f} times one")
 
 
-def server(address: str, *, count: int = 5000) -> None:
-    """Measure a running server with one client and with eight."""
-    body = _form(scenes(1)[0])
+@contextmanager
+def _cores(count: int) -> Iterator[None]:
+    """Let what is started meanwhile have so many cores."""
+    held = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(held)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, held)
+
+
+def server(address: str, weights: str, *, count: int = 5000) -> None:
+    """Measure a running server with one client and with eight, beside the API."""
+    image, model = scenes(1)[0], _opened(weights)
+    body = _form(image)
+    alone = _median(lambda: model.predict(image, PROMPT))
+    eight = 8 / _median(lambda: model.predict([image] * 8, PROMPT, batch_size=8))
     for clients in (1, 8):
         requests = count if clients > 1 else count // 10
         begun = time.perf_counter()
@@ -114,8 +145,30 @@ def server(address: str, *, count: int = 5000) -> None:
         failed = {code: n for code, n in Counter(c for c, _ in answers).items() if code != 200}
         print(
             f"server: {clients} client(s), {rate:.1f} requests/s, p50 {np.median(times):.1f} ms, "
-            f"p99 {np.percentile(times, 99):.1f} ms, failed {failed or 'none'}"
+            f"p99 {np.percentile(times, 99):.1f} ms, failed {failed or 'none'}, "
+            + (
+                f"{np.median(times) / alone / 1000:.2f} times the API's {alone * 1000:.1f} ms"
+                if clients == 1
+                else f"{rate / eight:.2f} of the API's {eight:.1f} at batch 8"
+            )
         )
+
+
+def _opened(weights: str) -> Any:
+    import glip_pl
+
+    return glip_pl.load(weights)
+
+
+def _median(run: Callable[[], object], *, repeats: int = 20) -> float:
+    """Return how many seconds a call takes, after a first one."""
+    run()
+    times = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - begun)
+    return float(np.median(times))
 
 
 def _form(image: Image.Image) -> bytes:
@@ -146,17 +199,22 @@ PARTS = {
     "batches": batches,
     "label": label,
     "runtime": runtime,
-    "server": server,
 }
 
 
 def main() -> None:
     """Measure the part that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("part", choices=[*PARTS, "server"])
     parser.add_argument("of", help="weights, an exported folder, or the address of a server")
+    parser.add_argument("--weights", help="of the server, to measure the API beside it")
     chosen = parser.parse_args()
-    PARTS[chosen.part](chosen.of)
+    if chosen.part == "server" and not chosen.weights:
+        parser.error("server needs --weights=best.ckpt, to measure the API beside it")
+    if chosen.part == "server":
+        server(chosen.of, chosen.weights)
+    else:
+        PARTS[chosen.part](chosen.of)
 
 
 if __name__ == "__main__":

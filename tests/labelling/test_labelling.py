@@ -189,8 +189,9 @@ def test_the_frames_of_a_video_are_labelled(model, engine, tmp_path):
     (shard,) = shards_of([str(tmp_path / "v.avi")], 100)
     every = Engine(model, engine.task, engine.options, tmp_path / "every", every=2)
 
-    every.run([shard])
+    progress = every.run([shard])
 
+    assert (progress.done, progress.images) == (3, 3)
     names = [record["image"] for record in read_records(every.path_of(shard))]
     assert names == [f"{tmp_path}/v.avi#{k}" for k in (0, 2, 4)]
 

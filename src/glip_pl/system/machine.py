@@ -69,6 +69,7 @@ def _said(command: list[str]) -> str:
 
 
 def free_cores() -> int:
-    """Count the cores that this process may run on."""
+    """Count the cores that this process may run on: its share, beside others of torchrun."""
     held = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
-    return (os.cpu_count() or 1) if held is None else len(held)
+    cores = (os.cpu_count() or 1) if held is None else len(held)
+    return max(cores // int(os.environ.get("LOCAL_WORLD_SIZE") or 1), 1)
