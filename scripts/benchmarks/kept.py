@@ -61,6 +61,14 @@ def lines(kept: Iterable[Kept]) -> dict[tuple[str, str], list[Kept]]:
 
 def _kept(report: dict[str, Any]) -> Kept:
     asked, machine = report["asked"], report["machine"]
+    where = f"{machine['device']} ({machine['units']})"
+    if "together" in report:
+        what = (
+            f"{asked['model']}, {asked['step']}, {asked['data']} x {asked['batch_size']}, "
+            f"{asked['num_workers']} workers, {asked['precision']}, per image"
+        )
+        seconds = 1 / max(report["together"].values())
+        return Kept(what, where, machine["date"], machine["commit"], seconds, None, report)
     compiled = ", compiled" if asked["compiled"] else ""
     what = (
         f"{asked['model']}, {asked['step']}, {asked['size']} x {asked['batch_size']}, "
@@ -72,5 +80,4 @@ def _kept(report: dict[str, Any]) -> Kept:
     else:  # A model beside transformers, in pairs.
         sides = zip(*report["seconds"], strict=True)
         seconds, baseline = map(statistics.median, sides)
-    where = f"{machine['device']} ({machine['units']})"
     return Kept(what, where, machine["date"], machine["commit"], seconds, baseline, report)

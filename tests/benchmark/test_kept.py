@@ -16,8 +16,13 @@ def report(total=0.25, **changed):
     }
     return {
         "asked": asked,
-        "ours": {"seconds": {"total": total}, "peak_bytes": 4e9, "operations": 8e13},
-        "baseline": {"seconds": {"total": 4 * total}, "peak_bytes": 9e9, "operations": 9e13},
+        "ours": {"seconds": {"total": total}, "peak_bytes": 4e9, "operations": 8e13, "bytes": 3e11},
+        "baseline": {
+            "seconds": {"total": 4 * total},
+            "peak_bytes": 9e9,
+            "operations": 9e13,
+            "bytes": 0,
+        },
         "machine": GPU,
         "limits": LIMITS,
         **changed,
@@ -35,7 +40,7 @@ def test_a_row_says_how_fast_and_how_far_from_the_bound(tmp_path):
 
     written = table(read_kept(tmp_path))
 
-    # Eight images in 250 ms, whose products take 100 ms; the baseline takes a second.
+    # Eight images in 250 ms, whose products and weights take 100 ms; the baseline takes a second.
     assert "| glip_t, 80 | 8 | bf16 | 250.0 | 32.0 | 2.5 | 4.0 | 4.00 |" in written
     assert written.startswith("NVIDIA H100 (sm_90).")
     assert "| glip_l, 80 | 1 | bf16 |  |  |  |  |  |" in written

@@ -1,8 +1,10 @@
 import pytest
 import torch
 
-from glip_pl.benchmark.limits import measure_limits
+from glip_pl.benchmark.limits import Limits, measure_limits
+from glip_pl.benchmark.measure import first_run
 from glip_pl.benchmark.published import describe, random_task
+from glip_pl.layers.linear import linear
 
 
 def test_a_model_of_any_fusion_starts_at_random_without_a_download():
@@ -43,3 +45,18 @@ def test_a_machine_multiplies_and_copies():
 
     # A product of 1024 does 340 operations a byte: no machine copies faster than it multiplies.
     assert limits.operations > limits.bytes > 1e8
+
+
+def test_the_bound_is_what_takes_longer_of_products_and_copies():
+    limits = Limits(operations=100.0, bytes=10.0)
+
+    assert (limits.least(200, 10), limits.least(200, 50)) == (2.0, 5.0)
+
+
+def test_what_a_linear_layer_does_in_one_pass_is_counted():
+    layer, x = torch.nn.Linear(8, 4), torch.ones(3, 8)
+
+    with torch.no_grad():
+        _, operations = first_run(lambda: linear(layer, x, activation="relu"), x.device)
+
+    assert operations == 2 * 3 * 8 * 4

@@ -31,16 +31,18 @@ class Measurement:
         peak_bytes: Most memory in use beyond what was in use before; None where the system does not
             tell.
         operations: Multiplications and additions of its matrix products and convolutions.
+        bytes: What it has to read and write at least: see `Workload.least_bytes`.
     """
 
     seconds: dict[str, float]
     peak_bytes: int | None
     operations: int
+    bytes: int
 
     def times(self, count: int) -> "Measurement":
         """Count time and operations so often; the memory is needed again each time."""
         seconds = {stage: count * value for stage, value in self.seconds.items()}
-        return Measurement(seconds, self.peak_bytes, count * self.operations)
+        return Measurement(seconds, self.peak_bytes, count * self.operations, count * self.bytes)
 
 
 class StageTimes:
@@ -90,8 +92,21 @@ class StageTimes:
         return time.perf_counter()
 
 
+def first_run(call: Callable[[], None], device: torch.device) -> tuple[int | None, int]:
+    """Run a call once, and return the memory that it needs and its operations."""
+    before = start_peak(device)
+    with FlopCounterMode(display=False, custom_mapping=_OPERATIONS) as counter:
+        call()
+    return end_peak(device, before), counter.get_total_flops()
+
+
 def measure(
-    call: Callable[[StageTimes], None], model: GLIP, repeats: int, device: torch.device
+    call: Callable[[StageTimes], None],
+    model: GLIP,
+    repeats: int,
+    device: torch.device,
+    *,
+    moved: int = 0,
 ) -> Measurement:
     """Run a call once to count, then `repeats` times to time it.
 
@@ -102,11 +117,9 @@ def measure(
         model: Its stages are timed one by one.
         repeats: How often; the stages are those of the fastest repetition.
         device: Where it runs.
+        moved: Bytes that it has to read and write at least.
     """
-    before = start_peak(device)
-    with FlopCounterMode(display=False, custom_mapping=_OPERATIONS) as counter:
-        call(StageTimes(device))
-    peak = end_peak(device, before)
+    peak, operations = first_run(lambda: call(StageTimes(device)), device)
     runs = []
     for _ in range(repeats):
         times = StageTimes(device)
@@ -114,7 +127,7 @@ def measure(
             call(times)
         runs.append(dict(times.seconds))
     fastest = min(runs, key=lambda seconds: seconds["total"])
-    return Measurement(fastest, peak, counter.get_total_flops())
+    return Measurement(fastest, peak, operations, moved)
 
 
 def stages(model: GLIP) -> dict[str, list[nn.Module]]:
@@ -167,7 +180,14 @@ def _of_table(table: Any, *shapes: Any, out_shape: Any = None, **_: Any) -> int:
     return int(2 * math.prod(out_shape) * kernel[1])
 
 
+def _of_linear(x: Any, weight: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+    """Count a linear layer with what oneDNN does in one pass with it."""
+    return int(2 * math.prod(out_shape) * weight[1])
+
+
 _OPERATIONS = {
     torch.ops.torchvision.deform_conv2d: _of_torchvision,
     torch.ops.glip_pl.table_convolution: _of_table,
 }
+if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    _OPERATIONS[torch.ops.mkldnn._linear_pointwise] = _of_linear

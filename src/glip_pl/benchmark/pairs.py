@@ -1,7 +1,7 @@
 """A model of the Grounding DINO family timed beside transformers, in interleaved pairs."""
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from glip_pl.benchmark.equality import Comparison, compare
 from glip_pl.benchmark.limits import Limits, measure_limits
-from glip_pl.benchmark.measure import StageTimes, end_peak, start_peak
+from glip_pl.benchmark.measure import StageTimes, end_peak, first_run, start_peak
 from glip_pl.benchmark.oracle import Oracle, in_transformers
 from glip_pl.benchmark.run import Asked, machine, workload_of
 from glip_pl.benchmark.workload import Result, Workload
@@ -26,6 +26,8 @@ class PairReport:
         asked: The options.
         seconds: Of each pair, here and in transformers (which computes in fp32).
         peak_bytes: Most memory of a run beyond what was in use before, likewise.
+        operations: Of a run here.
+        bytes: What that has to read and write at least.
         prompts: How many prompts the names take, of which transformers ran one, counted so often.
         comparison: How far the outputs of the first prompt are apart, with the same cells as
             queries; None for training steps, whose losses differ.
@@ -36,6 +38,8 @@ class PairReport:
     asked: dict[str, Any]
     seconds: list[tuple[float, float]]
     peak_bytes: tuple[int | None, int | None]
+    operations: int
+    bytes: int
     prompts: int
     comparison: Comparison | None
     machine: dict[str, str]
@@ -66,7 +70,10 @@ def time_pairs(task: GroundingTask, described: Mapping[str, Any], asked: Asked) 
     ours.prepare(compiled=asked.compiled)
     if expected is not None:
         comparison = compare(_result(ours, expected[1]), expected[0])
-    peaks = _peak(ours, lambda: ours.run(StageTimes(ours.device))), _peak(ours, oracle.run)
+    peak, operations = first_run(lambda: ours.run(StageTimes(ours.device)), ours.device)
+    before = start_peak(ours.device)
+    oracle.run()
+    peaks = peak, end_peak(ours.device, before)
     seconds = []
     for _ in range(asked.repeats):
         clock = StageTimes(ours.device)
@@ -76,7 +83,10 @@ def time_pairs(task: GroundingTask, described: Mapping[str, Any], asked: Asked) 
         oracle.run()
         seconds.append((between - start, (clock.now() - between) * oracle.prompts))
     found, limits = machine(task.device), measure_limits(task.device, asked.precision)
-    return PairReport(asked.options(), seconds, peaks, ours.prompts, comparison, found, limits)
+    return PairReport(
+        *(asked.options(), seconds, peaks, operations, ours.least_bytes(ours.model)),
+        *(ours.prompts, comparison, found, limits),
+    )
 
 
 def _result(ours: Workload, chosen: Tensor) -> Result:
@@ -87,12 +97,6 @@ def _result(ours: Workload, chosen: Tensor) -> Result:
         return ours.result()
     finally:
         del fusion.choose
-
-
-def _peak(ours: Workload, call: Callable[[], None]) -> int | None:
-    before = start_peak(ours.device)
-    call()
-    return end_peak(ours.device, before)
 
 
 def show_pairs(report: PairReport) -> None:
@@ -114,3 +118,5 @@ def show_pairs(report: PairReport) -> None:
     if report.comparison:
         write(*report.comparison.lines())
     write(", ".join(f"{k} {v}" for k, v in report.machine.items() if v))
+    middle = statistics.median(ours for ours, _ in report.seconds)
+    write(report.limits.told(report.operations, report.bytes, middle))

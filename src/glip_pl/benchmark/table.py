@@ -38,7 +38,7 @@ def show(report: Report) -> None:
     table.add_row(*_row("operations, 10⁹", operations, "{:,.0f}"))
     Console().print(table)
     write(", ".join(f"{k} {v}" for k, v in report.machine.items() if v))
-    write(bound(report))
+    write(report.limits.told(ours.operations, ours.bytes, ours.seconds["total"]))
     if base:
         write(
             f"prompts: {report.prompts[0]} here; {report.prompts[1]} in the baseline, of which one "
@@ -46,17 +46,6 @@ def show(report: Report) -> None:
         )
     if report.comparison:
         write(*report.comparison.lines())
-
-
-def bound(report: Report) -> str:
-    """Return in words how far a run is from what its matrix products take at least."""
-    limits, found = report.limits, report.ours
-    least = found.operations / limits.operations
-    return (
-        f"products of matrices at most {limits.operations / 1e12:.3g} Tflop/s, copies "
-        f"{limits.bytes / 1e9:.3g} GB/s: the products take {1000 * least:,.0f} ms at least, "
-        f"{100 * least / found.seconds['total']:.0f} % of the total"
-    )
 
 
 def _row(name: str, cells: Sequence[float], form: str) -> list[str]:

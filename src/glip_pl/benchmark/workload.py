@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from glip_pl.benchmark.measure import Measurement, StageTimes, measure
 from glip_pl.data.collate import collate
@@ -46,7 +46,10 @@ class Workload(ABC):
 
     Attributes:
         prompts: How many prompts the names take.
+        passes: How often a run reads or writes all weights, at least.
     """
+
+    passes = 1
 
     def __init__(
         self,
@@ -123,7 +126,14 @@ class Workload(ABC):
 
     def measure(self, repeats: int) -> Measurement:
         """Find out what it costs."""
-        return measure(self.run, self.model, repeats, self.device)
+        return measure(
+            *(self.run, self.model, repeats, self.device), moved=self.least_bytes(self.model)
+        )
+
+    def least_bytes(self, model: nn.Module) -> int:
+        """Count what a run has to read and write at least: images, and every weight once."""
+        weights = sum(p.numel() * p.element_size() for p in model.parameters())
+        return self.batch.images.numel() + self.passes * weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,13 +196,13 @@ class DetectOfficially(Detect):
 class Train(Workload):
     """A training step: forward, losses, backward and AdamW, all dropout off to compare losses."""
 
+    # Weights are read forward, backward and by the optimizer, which writes them; gradients are
+    # written and read, and so are both states of the optimizer.
+    passes = 10
+
     def prepare(self, *, compiled: bool = False) -> None:
         """Turn off what is random, and compile where asked."""
-        self.model.train()
-        for module in self.model.modules():
-            for name in ("dropout", "attention_dropout", "p", "probability", "share"):
-                if isinstance(getattr(module, name, None), float):
-                    setattr(module, name, 0.0)
+        still(self.model.train())
         if compiled:
             self.model.forward = torch.compile(self.model.forward)  # type: ignore[method-assign]
 
@@ -218,6 +228,14 @@ class Train(Workload):
         output = self.ground(batch.tokens)
         terms = self.task.criterion(output, batch.questions, batch.known(), batch.tokens.mask)
         return self.task.loss_weights.total(terms)
+
+
+def still(model: nn.Module) -> None:
+    """Turn off what a model in training does at random."""
+    for module in model.modules():
+        for name in ("dropout", "attention_dropout", "p", "probability", "share"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
 
 
 def _boxes(size: tuple[int, int], generator: torch.Generator) -> Tensor:

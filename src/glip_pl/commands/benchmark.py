@@ -3,9 +3,12 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from glip_pl.commands.parser import run_function
+
+if TYPE_CHECKING:
+    from glip_pl.training.task import GroundingTask
 
 
 def run(args: list[str]) -> None:
@@ -42,6 +45,10 @@ def benchmark(
     compile: bool = False,
     baseline: bool = False,
     repeats: int | None = None,
+    data: str | None = None,
+    root: str | None = None,
+    num_workers: int | None = None,
+    images: int = 64,
     device: str = "auto",
     json_file: str | None = None,
 ) -> None:
@@ -64,15 +71,28 @@ def benchmark(
             the Grounding DINO family transformers, in as many pairs as repeats, by turns.
         repeats: Timed runs of either, 3 by default, of which the fastest counts; or pairs, 5 by
             default.
+        data: In place of random images, a set of `glip fit` (a name, or a YAML): images a second
+            of its loader, of the model, and of both together, with its own names.
+        root: Folder of that set, where it is not the one that its YAML names.
+        num_workers: Processes that load it; as its YAML says by default.
+        images: How many of it, at least.
         device: "auto", "cpu" or "cuda".
         json_file: Write all that was found into this file.
     """
     from glip_pl.benchmark import pairs, run, table
 
     task, described = run.open_model(model, fusion, weights, ckpt_path, device)
+    name = weights or ckpt_path or (f"{fusion}-{model}" if fusion else model)
+    if data is not None:
+        if baseline or compile:
+            raise ValueError("--data times a set here alone; leave --baseline and --compile out")
+        found = _of_data(task, name, data, root, batch_size, num_workers, images, precision, train)
+        if json_file:
+            Path(json_file).write_text(json.dumps(found, indent=2) + "\n")
+        return
     by_pairs = baseline and task.model.fusion.own_head() is not None
     asked = run.Asked(
-        model=weights or ckpt_path or (f"{fusion}-{model}" if fusion else model),
+        model=name,
         names=run.read_names(names),
         size=run.read_size(size),
         batch_size=batch_size,
@@ -90,3 +110,28 @@ def benchmark(
         table.show(report)
     if json_file:
         Path(json_file).write_text(json.dumps(asdict(report), indent=2) + "\n")
+
+
+def _of_data(
+    task: "GroundingTask",
+    model: str,
+    data: str,
+    root: str | None,
+    batch_size: int,
+    num_workers: int | None,
+    images: int,
+    precision: Literal["fp32", "bf16"],
+    train: bool,
+) -> dict[str, Any]:
+    """Time a set, and return what the JSON file holds."""
+    from glip_pl.benchmark.throughput import Asked, show_throughput, time_throughput
+    from glip_pl.data.descriptors import read_descriptor
+
+    described = read_descriptor(data, root=root)
+    described.batch_size = described.eval_batch_size = batch_size
+    if num_workers is not None:
+        described.num_workers = num_workers
+    asked = Asked(model, data, images, precision, train)
+    found = time_throughput(task, described, asked)
+    show_throughput(found)
+    return asdict(found)
