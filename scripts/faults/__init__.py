@@ -1,6 +1,6 @@
 """Faults of machines, runs and inputs, injected one by one; see `scripts/inject_faults.py`."""
 
-from faults import cluster, downloads, inputs, loaders, memory, resume, runs, sets, weights
+from faults import cluster, downloads, inputs, loaders, memory, outputs, resume, runs, sets, weights
 from faults.bench import FAULTS
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "inputs",
     "loaders",
     "memory",
+    "outputs",
     "resume",
     "runs",
     "sets",
