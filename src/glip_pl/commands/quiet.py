@@ -37,6 +37,8 @@ _EXPECTED = (
     r".*resuming from a checkpoint that ended before the epoch ended",
     r"Checkpoint directory .* exists and is not empty",
     r"The dirpath has changed from",
+    # Several processes copy some gradients once more, and get the same.
+    r"Grad strides do not match bucket view strides",
     # Images a second are what is wanted, not operations.
     r"When using the `ThroughputMonitor`",
 )
