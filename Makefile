@@ -29,7 +29,8 @@ FUSIONS := $(call names,fusion_plugins)
 DATAS   := $(call names,data)
 RECIPES := $(call names,src/glip_pl/configs/recipe)
 
-# Values reach the commands as they were typed, with their apostrophes, dollars and blanks.
+# Values reach the commands as they were typed, with their apostrophes, dollars and blanks. Only a
+# blank before a value is lost, which make itself drops: a path that begins with one is "./ a.jpg".
 quoted = '$(subst ','\'',$(value $(1)))'
 # --name=VALUE where VALUE was given, and nothing where not.
 option = $(if $(value $(2)),--$(1)=$(call quoted,$(2)))
