@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 import torch
@@ -6,8 +7,10 @@ import yaml
 from helpers import CONFIGS
 from parity import dino_oracle as small
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 from transformers import GroundingDinoForObjectDetection, MMGroundingDinoForObjectDetection
 
+from glip_pl.text.tokenizers import PhraseTokenizer
 from glip_pl.weights import read_weights
 from glip_pl.weights.convert import convert
 from glip_pl.weights.transformers_form.architecture import DINO_ARCHITECTURES
@@ -139,3 +142,23 @@ def test_the_model_of_a_name_is_that_of_the_published_weights(name):
         assert own["class_path"] == theirs["class_path"]
         given = own["init_args"]
         assert given == {key: theirs["init_args"][key] for key in given}
+
+
+def test_a_folder_without_words_is_told(family, tmp_path):
+    folder = tmp_path / "other"
+    changed(family[1], folder)
+    (folder / "tokenizer.json").unlink()
+
+    with pytest.raises(ValueError, match=r"has neither of tokenizer\.json, vocab\.txt"):
+        read_weights(str(folder))
+
+
+@pytest.mark.parametrize("lost", [".", "?", "[UNK]"])
+def test_a_tokenizer_without_a_token_that_phrases_need_is_refused(family, lost):
+    described = json.loads((family[1] / "tokenizer.json").read_text())
+    words = described["model"]["vocab"]
+    words["lost"] = words.pop(lost)
+    described["added_tokens"] = [t for t in described["added_tokens"] if t["content"] != lost]
+
+    with pytest.raises(ValueError, match=re.escape(f"has no token for {lost}, without which")):
+        PhraseTokenizer(Tokenizer.from_str(json.dumps(described)), 64)

@@ -110,13 +110,14 @@ class PhraseTokenizer(WordPieceTokenizer):
     def __init__(self, tokenizer: Tokenizer, max_tokens: int) -> None:
         # Callers leave room for the last mark.
         super().__init__(tokenizer, max_tokens - self.mark_tokens)
-        lacking = [mark for mark in DELIMITERS if tokenizer.token_to_id(mark) is None]
+        needed = (*DELIMITERS, self.unknown_token)
+        lacking = [mark for mark in needed if tokenizer.token_to_id(mark) is None]
         if tokenizer.num_special_tokens_to_add(is_pair=False) != SPECIAL_TOKENS:
             lacking += ["the start and the end of a caption"]
         if lacking:
             raise ValueError(
-                f"the tokenizer has no token for {', '.join(lacking)}, by which phrases "
-                "are told apart; give the vocabulary of bert-base-uncased"
+                f"the tokenizer has no token for {', '.join(lacking)}, without which phrases "
+                "are not told apart; give the vocabulary of bert-base-uncased"
             )
 
     def __call__(self, prompts: Sequence[Prompt]) -> TokenBatch:

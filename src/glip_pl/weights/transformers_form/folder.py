@@ -22,6 +22,8 @@ from glip_pl.weights.transformers_form.published import fetch_dino, is_published
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 _VOCABULARIES = ("tokenizer.json", "vocab.txt")
+# Of BERT_BASE, whose words a folder without a vocabulary gets.
+_BERT_WIDTH = 768
 
 
 def is_transformers(source: str) -> bool:
@@ -53,6 +55,11 @@ def convert_transformers(source: str) -> tuple[DinoArchitecture, Conversion, str
         ) from error
     architecture = DinoArchitecture.of(described)
     has_words = any((folder / name).is_file() for name in _VOCABULARIES)
+    if not has_words and architecture.d_text != _BERT_WIDTH:
+        raise ValueError(
+            f"{str(folder)!r} has neither of {', '.join(_VOCABULARIES)}, and its text encoder is "
+            "not as wide as bert-base-uncased; put the tokenizer that it was trained with there"
+        )
     text = str(folder) if has_words else BERT_BASE
     with torch.device("meta"):  # Names and shapes are enough.
         model = build_network(architecture.hyper_parameters(text))
