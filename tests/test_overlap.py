@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision import ops
 
-from glip_pl import overlap
+from glip_pl import boxes as overlap
 
 
 def boxes(count, seed=0, dtype=torch.float32):
@@ -60,7 +60,7 @@ def test_suppression_is_that_of_torchvision(count):
 def test_operators_come_without_the_package_where_its_library_is_found(hidden):
     hide = "overlap.Path.glob = lambda *_: []\n" if hidden else ""
     program = (
-        f"import sys, torch\nfrom glip_pl import overlap\n{hide}"
+        f"import sys, torch\nfrom glip_pl import boxes as overlap\n{hide}"
         "kept = overlap.nms(torch.ones(2, 4), torch.ones(2), 0.5)\n"
         "alone = 'torchvision' not in sys.modules\nimport torchvision\n"
         "print(alone, torchvision.ops.nms(torch.rand(0, 4), torch.rand(0), 0.5).shape[0])"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glip_pl.overlap import nms
+from glip_pl.boxes import nms
 from glip_pl.prompts import Chunk, Prompt
 from glip_pl.prompts.tokens import TokenBatch
 

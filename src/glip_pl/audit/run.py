@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from glip_pl.audit.variants import Variant, variants_of
+from glip_pl.boxes import box_iou
 from glip_pl.data import CategoryDetection
 from glip_pl.data.collate import collate
 from glip_pl.data.descriptors import read_descriptor
@@ -19,7 +20,6 @@ from glip_pl.inference.postprocess import PostProcess
 from glip_pl.inference.scoring import Split, open_sets
 from glip_pl.metrics.coco_ap import original_boxes
 from glip_pl.model import GLIP
-from glip_pl.overlap import box_iou
 from glip_pl.prompts import PromptTemplate
 from glip_pl.prompts.compiler import compile_names
 from glip_pl.structures import Detections, Question, Sample, Truth

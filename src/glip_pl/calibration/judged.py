@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from glip_pl.boxes import box_iou
 from glip_pl.metrics.coco_ap import original_boxes
-from glip_pl.overlap import box_iou
 from glip_pl.structures import Batch, Detections
 
 

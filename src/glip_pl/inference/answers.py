@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from glip_pl.overlap import batched_nms, box_iou
+from glip_pl.boxes import batched_nms, box_iou
 from glip_pl.structures import Detections
 
 _SAME_THING = 0.5

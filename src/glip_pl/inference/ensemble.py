@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
+from glip_pl.boxes import batched_nms, box_iou
 from glip_pl.inference.postprocess import PostProcess
-from glip_pl.overlap import batched_nms, box_iou
 from glip_pl.structures import Detections
 
 _SAME = 0.7

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from glip_pl.boxes import box_iou
 from glip_pl.fusion import PyramidFeatures
 from glip_pl.inference.answers import settle
 from glip_pl.inference.batching import View, batch_of, group
@@ -17,7 +18,6 @@ from glip_pl.inference.postprocess import PostProcess
 from glip_pl.inference.tiles import merge, windows
 from glip_pl.layers.precision import narrow_weights
 from glip_pl.model import GLIP
-from glip_pl.overlap import box_iou
 from glip_pl.prompts.compiled import CompiledPrompt
 from glip_pl.prompts.compiler import compile_names
 from glip_pl.structures import Batch, Detections

@@ -8,10 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from glip_pl.boxes import clip, rescale
+from glip_pl.boxes import batched_nms, clip, rescale
 from glip_pl.head import GroundingOutput
 from glip_pl.layers.alignment import Told
-from glip_pl.overlap import batched_nms
 from glip_pl.structures import Detections, Question
 
 Aggregate = Literal["mean", "max", "power", "logits"]

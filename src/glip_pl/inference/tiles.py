@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from glip_pl.overlap import box_area
+from glip_pl.boxes import box_area
 from glip_pl.structures import Detections
 
 Window = tuple[int, int, int, int]  # (top, left, bottom, right) in pixels.

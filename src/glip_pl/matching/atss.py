@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from glip_pl.boxes import to_cxcywh
+from glip_pl.boxes import box_iou, to_cxcywh
 from glip_pl.matching.matcher import Matcher, Objects, Regions
-from glip_pl.overlap import box_iou
 
 
 class ATSSMatcher(Matcher):

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from glip_pl.boxes import to_cxcywh
+from glip_pl.boxes import box_iou, generalized_box_iou, to_cxcywh
 from glip_pl.matching.matcher import Matcher, Objects, Regions
-from glip_pl.overlap import box_iou, generalized_box_iou
 
 # Of the focal loss, Lin et al. (https://arxiv.org/abs/1708.02002).
 ALPHA, GAMMA = 0.25, 2.0

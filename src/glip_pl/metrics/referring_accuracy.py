@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from glip_pl.boxes import box_iou
 from glip_pl.metrics.coco_ap import original_boxes
 from glip_pl.metrics.groups import ABSENT
 from glip_pl.metrics.metric import GroundingMetric
-from glip_pl.overlap import box_iou
 from glip_pl.structures import Detections, Question, Truth
 
 MIN_IOU = 0.5

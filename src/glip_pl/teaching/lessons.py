@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glip_pl.overlap import box_iou
+from glip_pl.boxes import box_iou
 from glip_pl.prompts import Prompt, Span
 
 _DIGITS = 3  # So that the same input gives the same bytes wherever it is computed.

@@ -7,8 +7,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from glip_pl.boxes import box_iou
 from glip_pl.data.upkeep import read_sets
-from glip_pl.overlap import box_iou
 from glip_pl.prompts.english import DETERMINERS
 from glip_pl.teaching.lessons import taught_by
 

@@ -11,9 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from glip_pl.boxes import to_cxcywh
+from glip_pl.boxes import generalized_box_iou_loss, to_cxcywh
 from glip_pl.layers.precision import at_least_fp32
-from glip_pl.overlap import generalized_box_iou_loss
 
 
 @dataclass(frozen=True)
