@@ -20,7 +20,7 @@ def test_ray_writes_the_files_of_the_engine_and_does_nothing_twice(tmp_path):
     for k in range(5):
         write_image(tmp_path / f"photos/{k}.png", 40, 60, seed=k)
     images, options = [str(tmp_path / "photos")], Options(threshold=0.5)
-    engine = open_engine(weights, PROMPT, tmp_path / "alone", options, "cpu", 8)
+    engine = open_engine(weights, PROMPT, tmp_path / "alone", options, "cpu", None)
     engine.run(shards_of(images, 2))
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
 
