@@ -8,9 +8,16 @@ from helpers import ROOT
 LINES, FUNCTION = 250, 60
 FOLDERS = ("src", "fusion_plugins", "scripts")
 
-# Longer than that, and why; what has no seam may stand here.
+# Longer than that, and why.
 FILES: dict[str, str] = {}
-FUNCTIONS: dict[str, str] = {}
+OPTIONS = "each parameter is an option, with its help in the docstring"
+FUNCTIONS = {
+    "commands/benchmark.py benchmark": OPTIONS,
+    "commands/export.py export": OPTIONS,
+    "commands/label.py label": OPTIONS,
+    "commands/predict.py predict": OPTIONS,
+    "inference/predictor.py predict": OPTIONS,
+}
 
 
 def sources():
@@ -25,21 +32,13 @@ def long_files():
     return {named(path) for path in sources() if len(path.read_text().splitlines()) > LINES}
 
 
-def statements(function):
-    """Count the lines behind signature and docstring, which for a command are its options."""
-    first, *others = function.body
-    is_docstring = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-    start = others[0] if is_docstring and others else first
-    return function.end_lineno - start.lineno + 1
-
-
 def long_functions():
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
     return {
         f"{named(path).removeprefix('src/glip_pl/')} {node.name}"
         for path in sources()
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, kinds) and statements(node) > FUNCTION
+        if isinstance(node, kinds) and node.end_lineno - node.lineno >= FUNCTION
     }
 
 

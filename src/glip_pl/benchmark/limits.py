@@ -30,12 +30,12 @@ class Limits:
     def told(self, operations: int, moved: int, seconds: float) -> str:
         """Return in words how far a run is from what the device takes at least."""
         by_products, by_bytes = operations / self.operations, moved / self.bytes
+        times = seconds / self.least(operations, moved)
         return (
             f"products of matrices at most {self.operations / 1e12:.3g} Tflop/s, copies "
             f"{self.bytes / 1e9:.3g} GB/s: {operations / 1e9:,.4g} · 10⁹ operations take "
             f"{1000 * by_products:,.0f} ms at least, {moved / 1e6:,.0f} MB of weights and images "
-            f"{1000 * by_bytes:,.0f} ms; the run takes {seconds / max(by_products, by_bytes):.1f} "
-            "times as long"
+            f"{1000 * by_bytes:,.0f} ms; the run takes {times:.1f} times as long"
         )
 
 

@@ -1,7 +1,7 @@
 """Images a second of a whole set: reading, decoding and transforms beside the model alone."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -81,14 +81,13 @@ def time_throughput(task: GroundingTask, data: GroundingDataModule, asked: Asked
     kept, images = _first(loader, asked.images)
     count = len(kept)
     consume(kept[0])
-    alone = _rate(lambda: iter(kept), consume, count)
     all_threads = torch.get_num_threads()
     model, together = {}, {}
     for threads in dict.fromkeys((max(1, all_threads - 1), all_threads)):
         with _threads(threads):
-            model[threads] = images * alone()
-            together[threads] = images * _rate(lambda: iter(loader), consume, count)()
-    brought = images * _rate(lambda: iter(loader), lambda _: None, count)()
+            model[threads] = images / _seconds(kept, consume, count)
+            together[threads] = images / _seconds(loader, consume, count)
+    brought = images / _seconds(loader, lambda _: None, count)
     options = {
         **{"model": asked.model, "step": "training" if asked.train else "detection"},
         **{"data": asked.data, "batch_size": batch_size, "num_workers": data.num_workers},
@@ -157,18 +156,12 @@ def _training(task: GroundingTask, asked: Asked) -> Callable[[Batch], object]:
     return consume
 
 
-def _rate(
-    batches: Callable[[], Iterator[Batch]], consume: Callable[[Batch], object], count: int
-) -> Callable[[], float]:
-    """Return what tells how often a second all batches are gone through."""
-
-    def timed() -> float:
-        start = time.perf_counter()
-        for batch in islice(batches(), count):
-            consume(batch)
-        return 1 / (time.perf_counter() - start)
-
-    return timed
+def _seconds(batches: Iterable[Batch], consume: Callable[[Batch], object], count: int) -> float:
+    """Time going through the first batches, the start of their iteration included."""
+    start = time.perf_counter()
+    for batch in islice(batches, count):
+        consume(batch)
+    return time.perf_counter() - start
 
 
 def _wait(device: torch.device) -> None:

@@ -3,12 +3,12 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from glip_pl.commands.parser import run_function
 
 if TYPE_CHECKING:
-    from glip_pl.training.task import GroundingTask
+    from glip_pl.data import GroundingDataModule
 
 
 def run(args: list[str]) -> None:
@@ -79,17 +79,12 @@ def benchmark(
         device: "auto", "cpu" or "cuda".
         json_file: Write all that was found into this file.
     """
-    from glip_pl.benchmark import pairs, run, table
+    from glip_pl.benchmark import pairs, run, table, throughput
 
     task, described = run.open_model(model, fusion, weights, ckpt_path, device)
     name = weights or ckpt_path or (f"{fusion}-{model}" if fusion else model)
-    if data is not None:
-        if baseline or compile:
-            raise ValueError("--data times a set here alone; leave --baseline and --compile out")
-        found = _of_data(task, name, data, root, batch_size, num_workers, images, precision, train)
-        if json_file:
-            Path(json_file).write_text(json.dumps(found, indent=2) + "\n")
-        return
+    if data is not None and (baseline or compile):
+        raise ValueError("--data times a set here alone; leave --baseline and --compile out")
     by_pairs = baseline and task.model.fusion.own_head() is not None
     asked = run.Asked(
         model=name,
@@ -101,8 +96,14 @@ def benchmark(
         compiled=compile,
         repeats=repeats or (5 if by_pairs else 3),
     )
-    report: run.Report | pairs.PairReport
-    if by_pairs:
+    report: run.Report | pairs.PairReport | throughput.Throughput
+    if data is not None:
+        of_set = throughput.Asked(name, data, images, precision, train)
+        report = throughput.time_throughput(
+            task, _described(data, root, batch_size, num_workers), of_set
+        )
+        throughput.show_throughput(report)
+    elif by_pairs:
         report = pairs.time_pairs(task, described, asked)
         pairs.show_pairs(report)
     else:
@@ -112,26 +113,14 @@ def benchmark(
         Path(json_file).write_text(json.dumps(asdict(report), indent=2) + "\n")
 
 
-def _of_data(
-    task: "GroundingTask",
-    model: str,
-    data: str,
-    root: str | None,
-    batch_size: int,
-    num_workers: int | None,
-    images: int,
-    precision: Literal["fp32", "bf16"],
-    train: bool,
-) -> dict[str, Any]:
-    """Time a set, and return what the JSON file holds."""
-    from glip_pl.benchmark.throughput import Asked, show_throughput, time_throughput
+def _described(
+    data: str, root: str | None, batch_size: int, num_workers: int | None
+) -> "GroundingDataModule":
+    """Open a set that is loaded as asked."""
     from glip_pl.data.descriptors import read_descriptor
 
     described = read_descriptor(data, root=root)
     described.batch_size = described.eval_batch_size = batch_size
     if num_workers is not None:
         described.num_workers = num_workers
-    asked = Asked(model, data, images, precision, train)
-    found = time_throughput(task, described, asked)
-    show_throughput(found)
-    return asdict(found)
+    return described
